@@ -1,0 +1,246 @@
+//! What applying a proposal gives: an answer for the caller, effects for everyone.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{
+    AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command, CreatePlayer,
+    EndBattle, JoinQueue, LeaveQueue, NodeGone, NodeUp, OpenSession, RaiseLevel, RenamePlayer,
+    Request, Tick, TickBattle,
+};
+use crate::effect::Effect;
+use crate::ids::{RequestId, RoomId, Seat};
+use crate::records::Player;
+
+/// The result of one proposal, the same on every node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Whose proposal it was.
+    pub request: RequestId,
+    /// The answer; a repeated request gets the answer of its first time.
+    pub outcome: Result<Reply, Rejection>,
+    /// What everyone must be told, in order; empty for a repeated request.
+    pub effects: Vec<Effect>,
+}
+
+/// All successes. Remembered answers stand in snapshots, so this is append-only too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// It happened, and there is nothing more to say.
+    Done(Done),
+    /// The account as it is now.
+    Player(Player),
+    /// The session is open.
+    Opened(Opened),
+    /// The ticket stands.
+    Queued(Queued),
+    /// The battle that is being left, if there was one.
+    Abandoned(Abandoned),
+    /// The input has its number.
+    Numbered(Numbered),
+}
+
+/// It happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done;
+
+/// The session is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// Its running battle, if it has one.
+    pub seat: Option<(RoomId, Seat)>,
+}
+
+/// The ticket stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// Whether the session had a ticket before.
+    pub again: bool,
+}
+
+/// The battle that is being left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abandoned {
+    /// `None`: there was none to leave.
+    pub room: Option<RoomId>,
+}
+
+/// The input has its number in its battle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered {
+    /// The room.
+    pub room: RoomId,
+    /// Counts from 1.
+    pub number: u32,
+}
+
+/// A refusal: nothing changed. A value with a stable code, not a failure. Append-only like [`Reply`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejection {
+    /// No account has this id.
+    #[error("no such player")]
+    PlayerUnknown,
+    /// The account exists already.
+    #[error("this player exists already")]
+    PlayerExists,
+    /// The records are full.
+    #[error("no more players can be stored")]
+    PlayersFull,
+    /// Names have 1 to 50 characters.
+    #[error("a name has 1 to 50 characters")]
+    NameInvalid,
+    /// The session isn't connected, or by another socket now.
+    #[error("the session is not connected by this socket")]
+    SessionGone,
+    /// No more sessions can be opened.
+    #[error("too many sessions")]
+    SessionsFull,
+    /// The queue is full.
+    #[error("the queue is full")]
+    QueueFull,
+    /// The team is too large.
+    #[error("the team is too large")]
+    TeamTooLarge,
+    /// No pack is active, so nobody can be paired.
+    #[error("no pack is active")]
+    NoPack,
+    /// A live node lacks the pack or the level.
+    #[error("not every live node has it")]
+    NotEverywhere,
+    /// No such room, or it is gone.
+    #[error("no such room")]
+    RoomUnknown,
+    /// The session has no seat in this room, or not that one.
+    #[error("not this session's seat")]
+    NotSeated,
+    /// The battle is over.
+    #[error("the battle is over")]
+    BattleOver,
+    /// The battle had too many inputs and is being aborted.
+    #[error("the battle has too many inputs")]
+    InputsFull,
+    /// The input is too large or not one a player may send.
+    #[error("not a valid input")]
+    InputInvalid,
+    /// Another input came in between; compute again.
+    #[error("computed after an input that is not the last one")]
+    Overtaken,
+    /// The process that asked has a successor.
+    #[error("a newer process of this node is up")]
+    StaleIncarnation,
+    /// The request was answered and its answer forgotten on its node's own word.
+    #[error("this request was answered before")]
+    StaleRequest,
+    /// The node has too many requests in flight.
+    #[error("too many requests in flight")]
+    WindowFull,
+    /// Too many nodes or packs.
+    #[error("too many nodes or packs")]
+    NodesFull,
+}
+
+impl Rejection {
+    /// The stable code under which callers and logs know it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::PlayerUnknown => "PLAYER_NOT_FOUND",
+            Self::PlayerExists => "PLAYER_EXISTS",
+            Self::PlayersFull => "PLAYERS_FULL",
+            Self::NameInvalid => "NAME_INVALID",
+            Self::SessionGone => "SESSION_GONE",
+            Self::SessionsFull => "SESSIONS_FULL",
+            Self::QueueFull => "QUEUE_FULL",
+            Self::TeamTooLarge => "TEAM_TOO_LARGE",
+            Self::NoPack => "NO_PACK",
+            Self::NotEverywhere => "NOT_EVERYWHERE",
+            Self::RoomUnknown => "ROOM_NOT_FOUND",
+            Self::NotSeated => "NOT_IN_ROOM",
+            Self::BattleOver => "BATTLE_ALREADY_ENDED",
+            Self::InputsFull => "INPUTS_FULL",
+            Self::InputInvalid => "INPUT_INVALID",
+            Self::Overtaken => "OVERTAKEN",
+            Self::StaleIncarnation => "STALE_INCARNATION",
+            Self::StaleRequest => "STALE_REQUEST",
+            Self::WindowFull => "WINDOW_FULL",
+            Self::NodesFull => "NODES_FULL",
+        }
+    }
+}
+
+/// A reply of another command's type: the log and the caller disagree about a request id. A defect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the reply belongs to another command: {0:?}")]
+pub struct Unexpected(pub Box<Reply>);
+
+macro_rules! requests {
+    ($($command:ident => $reply:ident),* $(,)?) => {$(
+        impl From<$command> for Command {
+            fn from(command: $command) -> Self {
+                Self::$command(command)
+            }
+        }
+
+        impl Request for $command {
+            type Reply = $reply;
+        }
+    )*};
+}
+
+macro_rules! replies {
+    ($($reply:ident => $variant:ident),* $(,)?) => {$(
+        impl From<$reply> for Reply {
+            fn from(reply: $reply) -> Self {
+                Self::$variant(reply)
+            }
+        }
+
+        impl TryFrom<Reply> for $reply {
+            type Error = Unexpected;
+
+            fn try_from(reply: Reply) -> Result<Self, Unexpected> {
+                match reply {
+                    Reply::$variant(reply) => Ok(reply),
+                    other => Err(Unexpected(Box::new(other))),
+                }
+            }
+        }
+    )*};
+}
+
+requests! {
+    NodeUp => Done,
+    NodeGone => Done,
+    ActivatePack => Done,
+    RaiseLevel => Done,
+    CreatePlayer => Player,
+    RenamePlayer => Player,
+    OpenSession => Opened,
+    CloseSession => Done,
+    JoinQueue => Queued,
+    LeaveQueue => Done,
+    AbandonBattle => Abandoned,
+    AppendInput => Numbered,
+    TickBattle => Done,
+    EndBattle => Done,
+    AbortBattle => Done,
+    Tick => Done,
+}
+
+replies! {
+    Done => Done,
+    Player => Player,
+    Opened => Opened,
+    Queued => Queued,
+    Abandoned => Abandoned,
+    Numbered => Numbered,
+}
+
+/// An entry as applied, handed to everyone who follows the effect feed.
+#[derive(Clone, Debug)]
+pub struct AppliedEntry {
+    /// Position in the log.
+    pub index: u64,
+    /// One for each proposal, in order.
+    pub applied: Arc<[Applied]>,
+}

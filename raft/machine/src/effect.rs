@@ -1,0 +1,165 @@
+//! What follows from a proposal and somebody outside must be told. Every node computes the same
+//! effects and delivers those addressed to the sockets it happens to hold.
+//!
+//! Effects are never stored or sent: they may change with the code.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::ids::{NodeId, PlayerId, RoomId, Seat, SessionKey, SocketId};
+use crate::input::{BattleSetup, Digest, NumberedInput, Outcome};
+
+/// One thing to be told, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A session is connected by this socket now; a former socket of it gets nothing any more.
+    SessionOpened {
+        /// Who.
+        session: SessionKey,
+        /// Through which connection.
+        socket: SocketId,
+        /// Where.
+        node: NodeId,
+    },
+    /// A session is no longer connected.
+    SessionClosed {
+        /// Who.
+        session: SessionKey,
+        /// The connection it had.
+        socket: SocketId,
+        /// Where it was.
+        node: NodeId,
+    },
+    /// A session has a place in the queue.
+    TicketAdded {
+        /// Who.
+        session: SessionKey,
+    },
+    /// A ticket is gone without a match.
+    TicketRemoved {
+        /// Whose.
+        session: SessionKey,
+    },
+    /// A room exists.
+    RoomOpened {
+        /// Which.
+        room: RoomId,
+        /// What its battle starts from.
+        setup: Arc<BattleSetup>,
+        /// The node that proposes its ticks and its end first.
+        home: NodeId,
+    },
+    /// A paired session must be told (`matchSuccess`); A first.
+    MatchFound {
+        /// Whom to tell.
+        session: SessionKey,
+        /// Which room.
+        room: RoomId,
+        /// Its side.
+        seat: Seat,
+        /// The other player.
+        opponent: PlayerId,
+        /// The other player's display name.
+        opponent_name: Arc<str>,
+    },
+    /// A seat was taken over by another session of its player.
+    SeatBound {
+        /// Which room.
+        room: RoomId,
+        /// Which side.
+        seat: Seat,
+        /// Who sits there now.
+        session: SessionKey,
+    },
+    /// A seat's session lost its connection; it may come back until the grace is over.
+    SeatLost {
+        /// Which room.
+        room: RoomId,
+        /// Which side.
+        seat: Seat,
+    },
+    /// A seat's session is connected again.
+    SeatBack {
+        /// Which room.
+        room: RoomId,
+        /// Which side.
+        seat: Seat,
+    },
+    /// A battle got an input.
+    InputAppended {
+        /// Which room.
+        room: RoomId,
+        /// What.
+        input: NumberedInput,
+    },
+    /// A battle's end is recorded; its players are free. `roomClosed` follows from this.
+    BattleEnded {
+        /// Which room.
+        room: RoomId,
+        /// `None`: aborted.
+        outcome: Option<Outcome>,
+        /// The recorded digest of its events, `None` if aborted.
+        digest: Option<Digest>,
+        /// The sessions in the room, A then B.
+        sessions: [SessionKey; 2],
+    },
+    /// The room's home is another node now.
+    HomeMoved {
+        /// Which room.
+        room: RoomId,
+        /// Where to.
+        home: NodeId,
+    },
+    /// An ended room can't be asked for any more.
+    RoomRemoved {
+        /// Which.
+        room: RoomId,
+    },
+    /// A process of a node was counted out; if it is you and you live, start a new incarnation.
+    NodeCountedOut {
+        /// Which node.
+        node: NodeId,
+        /// Which of its processes.
+        incarnation: crate::ids::Incarnation,
+    },
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SessionOpened { session, socket, node } => {
+                write!(f, "session-opened {session} {socket} at {node}")
+            }
+            Self::SessionClosed { session, socket, node } => {
+                write!(f, "session-closed {session} {socket} at {node}")
+            }
+            Self::TicketAdded { session } => write!(f, "ticket-added {session}"),
+            Self::TicketRemoved { session } => write!(f, "ticket-removed {session}"),
+            Self::RoomOpened { room, setup, home } => write!(
+                f,
+                "room-opened {room} A={} B={} home={home}",
+                setup.players[0].player, setup.players[1].player
+            ),
+            Self::MatchFound { session, room, seat, opponent, .. } => {
+                write!(f, "match-found {session} {room} seat={seat} opponent={opponent}")
+            }
+            Self::SeatBound { room, seat, session } => {
+                write!(f, "seat-bound {room} {seat} to {session}")
+            }
+            Self::SeatLost { room, seat } => write!(f, "seat-lost {room} {seat}"),
+            Self::SeatBack { room, seat } => write!(f, "seat-back {room} {seat}"),
+            Self::InputAppended { room, input } => {
+                write!(f, "input {room} #{} {}", input.number, input.input)
+            }
+            Self::BattleEnded { room, outcome: Some(outcome), .. } => {
+                write!(f, "battle-ended {room} {outcome}")
+            }
+            Self::BattleEnded { room, outcome: None, .. } => write!(f, "battle-aborted {room}"),
+            Self::HomeMoved { room, home } => write!(f, "home-moved {room} to {home}"),
+            Self::RoomRemoved { room } => write!(f, "room-removed {room}"),
+            Self::NodeCountedOut { node, incarnation } => {
+                write!(f, "node-counted-out {node}.{}", incarnation.0)
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Every bound of the machine, and what happens when it is reached.
+//!
+//! A bound here decides outcomes, so it is part of the replicated behaviour: changing one needs a
+//! higher behaviour level (see `snapshot.rs`).
+
+/// Proposals in one log entry; the batcher closes the entry.
+pub const ENTRY_PROPOSALS_MAX: usize = 1024;
+/// Encoded bytes of one log entry; the batcher closes the entry.
+pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
+/// Encoded bytes of one proposal; refused before it is proposed.
+pub const PROPOSAL_BYTES_MAX: usize = 64 * 1024;
+/// Normalized team as JSON text, bytes; the join is refused.
+pub const TEAM_BYTES_MAX: usize = 16 * 1024;
+/// One selection as JSON text, bytes; the input is refused.
+pub const SELECTION_BYTES_MAX: usize = 1024;
+/// Source of an animation (a pet or skill id), bytes; the input is refused.
+pub const ANIMATION_TEXT_MAX: usize = 64;
+/// Session ids, bytes; a longer one is no session id.
+pub const SESSION_ID_LEN_MAX: usize = 64;
+/// Socket ids, bytes.
+pub const SOCKET_ID_LEN_MAX: usize = 64;
+/// Client-chosen request ids, bytes (contract 3.3).
+pub const KEY_LEN_MAX: usize = 64;
+/// Client addresses, bytes; longer ones are cut by the gateway.
+pub const ADDRESS_LEN_MAX: usize = 64;
+/// Player names, characters (contract 6.2); the name is refused.
+pub const NAME_CHARS_MAX: usize = 50;
+
+/// Players in the in-memory records; creating another is refused (`PLAYERS_FULL`).
+pub const MEMORY_PLAYERS_MAX: usize = 100_000;
+/// Connected sessions in the cluster; opening another is refused (`SESSIONS_FULL`).
+pub const SESSIONS_MAX: usize = 200_000;
+/// Connected sessions of one player; opening another is refused (`SESSIONS_FULL`).
+pub const SESSIONS_PER_PLAYER_MAX: usize = 64;
+/// Tickets in the queue; joining is refused (`QUEUE_FULL`).
+pub const TICKETS_MAX: usize = 100_000;
+/// Rooms, ended ones included; pairing waits until one is removed.
+pub const ROOMS_MAX: usize = 50_000;
+/// Inputs of one battle; one more aborts it.
+pub const INPUTS_MAX: u32 = 5_000;
+/// Log time after which a room is aborted whatever happens in it.
+pub const ROOM_AGE_MAX_MS: u64 = 4 * 3_600_000;
+/// How long an ended room stays readable after a regular end.
+pub const ENDED_ROOM_LINGER_MS: u64 = 5_000;
+/// How long it stays readable after an end by leaving or aborting.
+pub const LEFT_ROOM_LINGER_MS: u64 = 2_000;
+/// Grace after the loss of a *node*, even where the setting gives players none: it is not their doing.
+pub const NODE_LOSS_GRACE_MIN_MS: u64 = 60_000;
+/// Longest grace a proposal may ask for.
+pub const GRACE_MAX_MS: u64 = 3_600_000;
+/// Client-chosen request ids remembered for one player (or one address); the oldest is forgotten.
+pub const CLIENT_KEYS_PER_SCOPE_MAX: usize = 64;
+/// Scopes with remembered client-chosen ids; the scope whose newest id is oldest is forgotten.
+pub const CLIENT_KEY_SCOPES_MAX: usize = 200_000;
+/// How long a client-chosen request id is remembered, log time.
+pub const CLIENT_KEY_MS: u64 = 600_000;
+/// Nodes the machine remembers, members and learners, gone ones included.
+pub const NODES_MAX: usize = 64;
+/// Packs one node may announce.
+pub const PACKS_PER_NODE_MAX: usize = 16;
+/// Answers remembered for one node's requests; a node with more in flight is refused (`WINDOW_FULL`).
+pub const ANSWERS_PER_NODE_MAX: usize = 16_384;
+
+const _: () = assert!(PROPOSAL_BYTES_MAX < ENTRY_BYTES_MAX);
+const _: () = assert!(TEAM_BYTES_MAX < PROPOSAL_BYTES_MAX);
+const _: () = assert!(LEFT_ROOM_LINGER_MS <= ENDED_ROOM_LINGER_MS);
+const _: () = assert!(NODE_LOSS_GRACE_MIN_MS <= GRACE_MAX_MS);

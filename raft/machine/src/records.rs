@@ -1,0 +1,76 @@
+//! Records: what outlives every session. The machine reads and writes them through a trait that the
+//! applier hands in, so they can live in memory or on disk; such a read is as deterministic as memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::WallTime;
+use crate::ids::PlayerId;
+use crate::limits::MEMORY_PLAYERS_MAX;
+
+/// One account. Fields never change; a new version becomes a new type beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Player {
+    /// Its id.
+    pub id: PlayerId,
+    /// Display name, 1 to 50 characters.
+    pub name: Arc<str>,
+    /// When it was made.
+    pub created: WallTime,
+    /// When it last logged in.
+    pub last_login: WallTime,
+    /// The bound e-mail address; an account with one is registered and needs a token.
+    pub email: Option<Arc<str>>,
+    /// When it was bound.
+    pub email_bound: Option<WallTime>,
+}
+
+impl Player {
+    /// Whether a token is needed to act as this player.
+    pub fn is_registered(&self) -> bool {
+        self.email.is_some()
+    }
+}
+
+/// The records are full; nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no more players can be stored")]
+pub struct RecordsFull;
+
+/// Where records live. Reads give the state at exactly the position being applied, on every node.
+pub trait Records {
+    /// The account with this id.
+    fn player(&self, id: PlayerId) -> Option<Player>;
+
+    /// Stores an account, new or changed.
+    fn put_player(&mut self, player: Player) -> Result<(), RecordsFull>;
+
+    /// All accounts in the order of their ids: for snapshots and digests.
+    fn players(&self) -> Box<dyn Iterator<Item = Player> + '_>;
+}
+
+/// Records in memory, bounded by [`MEMORY_PLAYERS_MAX`].
+#[derive(Clone, Debug, Default)]
+pub struct MemoryRecords {
+    players: BTreeMap<PlayerId, Player>,
+}
+
+impl Records for MemoryRecords {
+    fn player(&self, id: PlayerId) -> Option<Player> {
+        self.players.get(&id).cloned()
+    }
+
+    fn put_player(&mut self, player: Player) -> Result<(), RecordsFull> {
+        if self.players.len() >= MEMORY_PLAYERS_MAX && !self.players.contains_key(&player.id) {
+            return Err(RecordsFull);
+        }
+        self.players.insert(player.id, player);
+        Ok(())
+    }
+
+    fn players(&self) -> Box<dyn Iterator<Item = Player> + '_> {
+        Box::new(self.players.values().cloned())
+    }
+}

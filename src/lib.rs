@@ -1,0 +1,1 @@
+//! The shell around the replicated core: sockets, HTTP, clocks, battle rules, configuration.
