@@ -75,7 +75,8 @@ pub struct Numbered {
     pub number: u32,
 }
 
-/// A refusal: nothing changed. A value with a stable code, not a failure. Append-only like [`Reply`].
+/// A refusal: nothing changed, with one exception that says so. A value with a stable code, not a
+/// failure. Append-only like [`Reply`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// No account has this id.
@@ -117,17 +118,17 @@ pub enum Rejection {
     /// The battle is over.
     #[error("the battle is over")]
     BattleOver,
-    /// The battle had too many inputs and is being aborted.
+    /// The battle had too many inputs; this one aborted it.
     #[error("the battle has too many inputs")]
     InputsFull,
-    /// The input is too large or not one a player may send.
+    /// The input is too large or not one a player may send, or a name in the command is too long.
     #[error("not a valid input")]
     InputInvalid,
     /// Another input came in between; compute again.
     #[error("computed after an input that is not the last one")]
     Overtaken,
-    /// The process that asked has a successor.
-    #[error("a newer process of this node is up")]
+    /// The process that asked has a successor or was counted out; it must start a new incarnation.
+    #[error("this process of the node does not count any more")]
     StaleIncarnation,
     /// The request was answered and its answer forgotten on its node's own word.
     #[error("this request was answered before")]
@@ -138,6 +139,12 @@ pub enum Rejection {
     /// Too many nodes or packs.
     #[error("too many nodes or packs")]
     NodesFull,
+    /// The process that asked has not said `NodeUp`; it may do so and ask again.
+    #[error("this process is not registered")]
+    NodeUnknown,
+    /// The client used this request id for something else.
+    #[error("this request id was used for another command")]
+    KeyReused,
 }
 
 impl Rejection {
@@ -164,6 +171,8 @@ impl Rejection {
             Self::StaleRequest => "STALE_REQUEST",
             Self::WindowFull => "WINDOW_FULL",
             Self::NodesFull => "NODES_FULL",
+            Self::NodeUnknown => "NODE_UNKNOWN",
+            Self::KeyReused => "KEY_REUSED",
         }
     }
 }

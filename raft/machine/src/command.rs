@@ -94,6 +94,30 @@ pub enum Command {
     Tick(Tick),
 }
 
+impl Command {
+    /// Tells the commands apart in stored answers. Append-only like the variants.
+    pub(crate) fn kind(&self) -> u8 {
+        match self {
+            Self::NodeUp(_) => 0,
+            Self::NodeGone(_) => 1,
+            Self::ActivatePack(_) => 2,
+            Self::RaiseLevel(_) => 3,
+            Self::CreatePlayer(_) => 4,
+            Self::RenamePlayer(_) => 5,
+            Self::OpenSession(_) => 6,
+            Self::CloseSession(_) => 7,
+            Self::JoinQueue(_) => 8,
+            Self::LeaveQueue(_) => 9,
+            Self::AbandonBattle(_) => 10,
+            Self::AppendInput(_) => 11,
+            Self::TickBattle(_) => 12,
+            Self::EndBattle(_) => 13,
+            Self::AbortBattle(_) => 14,
+            Self::Tick(_) => 15,
+        }
+    }
+}
+
 /// A command with its own type of reply: what a caller gets is never a match with an unreachable arm.
 pub trait Request: Into<Command> + fmt::Display {
     /// What a success says.

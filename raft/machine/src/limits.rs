@@ -9,6 +9,8 @@ pub const ENTRY_PROPOSALS_MAX: usize = 1024;
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 /// Encoded bytes of one proposal; refused before it is proposed.
 pub const PROPOSAL_BYTES_MAX: usize = 64 * 1024;
+/// Encoded bytes of a snapshot; a larger one is not decoded.
+pub const SNAPSHOT_BYTES_MAX: usize = 8 << 30;
 /// Normalized team as JSON text, bytes; the join is refused.
 pub const TEAM_BYTES_MAX: usize = 16 * 1024;
 /// One selection as JSON text, bytes; the input is refused.
@@ -58,6 +60,8 @@ pub const CLIENT_KEY_MS: u64 = 600_000;
 pub const NODES_MAX: usize = 64;
 /// Packs one node may announce.
 pub const PACKS_PER_NODE_MAX: usize = 16;
+/// Engine names in pack references, bytes; the node is refused.
+pub const PACK_ENGINE_LEN_MAX: usize = 64;
 /// Answers remembered for one node's requests; a node with more in flight is refused (`WINDOW_FULL`).
 pub const ANSWERS_PER_NODE_MAX: usize = 16_384;
 

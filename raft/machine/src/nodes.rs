@@ -1,0 +1,144 @@
+//! The processes of the cluster: which incarnation of each node counts, what it has loaded, and
+//! what happens to everything it held when it is gone.
+//!
+//! A node must say [`NodeUp`] before anything else: until then its commands are refused
+//! (`NodeUnknown`), because the sessions it opened could not be told from those of a former
+//! process. A process that was counted out, or has a successor, is refused (`StaleIncarnation`).
+//! A process that lacks the behaviour level or the active pack in force is not let in
+//! (`NotEverywhere`): it could neither follow the log nor show a battle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::applied::{Done, Rejection};
+use crate::command::{ActivatePack, NodeGone, NodeUp, RaiseLevel};
+use crate::effect::Effect;
+use crate::ids::{Incarnation, NodeId, RequestId, SessionId, SessionKey};
+use crate::input::PackRef;
+use crate::limits::{
+    GRACE_MAX_MS, NODE_LOSS_GRACE_MIN_MS, NODES_MAX, PACK_ENGINE_LEN_MAX, PACKS_PER_NODE_MAX,
+};
+use crate::machine::{Machine, Turn};
+
+/// All nodes that were ever up, and the pack they agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Nodes {
+    by_id: BTreeMap<NodeId, Node>,
+    pub(crate) active_pack: Option<PackRef>,
+}
+
+/// The newest process of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Node {
+    pub(crate) incarnation: Incarnation,
+    /// Whether it was not counted out.
+    pub(crate) live: bool,
+    pub(crate) packs: Vec<PackRef>,
+    pub(crate) level: u32,
+}
+
+impl Nodes {
+    /// Whether this process may act; `starts` if it asks to be let in.
+    pub(crate) fn admit(&self, request: RequestId, starts: bool) -> Result<(), Rejection> {
+        match self.by_id.get(&request.node) {
+            Some(node) if request.incarnation < node.incarnation => {
+                Err(Rejection::StaleIncarnation)
+            }
+            Some(node) if request.incarnation == node.incarnation => {
+                if node.live && !starts {
+                    Ok(())
+                } else {
+                    Err(Rejection::StaleIncarnation)
+                }
+            }
+            _ if starts => Ok(()),
+            _ => Err(Rejection::NodeUnknown),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.by_id.iter().map(|(id, node)| (*id, node))
+    }
+
+    pub(crate) fn live(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.iter().filter(|(_, node)| node.live)
+    }
+
+    pub(crate) fn is_live(&self, id: NodeId) -> bool {
+        self.by_id.get(&id).is_some_and(|node| node.live)
+    }
+}
+
+impl Machine {
+    pub(crate) fn node_up(&mut self, turn: &mut Turn<'_>, c: &NodeUp) -> Result<Done, Rejection> {
+        let RequestId { node: id, incarnation, .. } = turn.request;
+        let known = self.nodes.by_id.contains_key(&id);
+        if (!known && self.nodes.by_id.len() >= NODES_MAX) || c.packs.len() > PACKS_PER_NODE_MAX {
+            return Err(Rejection::NodesFull);
+        }
+        if c.packs.iter().any(|pack| pack.engine.len() > PACK_ENGINE_LEN_MAX) {
+            return Err(Rejection::InputInvalid);
+        }
+        let lacks_pack =
+            self.nodes.active_pack.as_ref().is_some_and(|active| !c.packs.contains(active));
+        if c.level < self.level || lacks_pack {
+            return Err(Rejection::NotEverywhere);
+        }
+        let node = Node { incarnation, live: true, packs: c.packs.clone(), level: c.level };
+        self.nodes.by_id.insert(id, node);
+        self.windows.open(id, incarnation);
+        self.lose_sessions_at(turn, id, c.grace_ms);
+        Ok(Done)
+    }
+
+    pub(crate) fn node_gone(&mut self, turn: &mut Turn<'_>, c: NodeGone) -> Done {
+        if let Some(node) = self.nodes.by_id.get_mut(&c.node)
+            && node.live
+            && node.incarnation == c.incarnation
+        {
+            node.live = false;
+            turn.emit(Effect::NodeCountedOut { node: c.node, incarnation: c.incarnation });
+            self.lose_sessions_at(turn, c.node, c.grace_ms);
+        }
+        Done
+    }
+
+    pub(crate) fn activate_pack(&mut self, c: &ActivatePack) -> Result<Done, Rejection> {
+        if self.nodes.live().any(|(_, node)| !node.packs.contains(&c.pack)) {
+            return Err(Rejection::NotEverywhere);
+        }
+        self.nodes.active_pack = Some(c.pack.clone());
+        Ok(Done)
+    }
+
+    /// Never lowers it: asking for a lower one is asking for what is there.
+    pub(crate) fn raise_level(&mut self, c: RaiseLevel) -> Result<Done, Rejection> {
+        if self.nodes.live().any(|(_, node)| node.level < c.level) {
+            return Err(Rejection::NotEverywhere);
+        }
+        self.level = self.level.max(c.level);
+        Ok(Done)
+    }
+
+    /// A process is gone with all its connections. That is not the players' doing: their tickets
+    /// are kept aside, and they have at least the minimal grace to come back.
+    fn lose_sessions_at(&mut self, turn: &mut Turn<'_>, node: NodeId, grace_ms: u64) {
+        let grace_ms = grace_ms.clamp(NODE_LOSS_GRACE_MIN_MS, GRACE_MAX_MS);
+        let lost: Vec<SessionKey> = self.sessions.at_node(node).cloned().collect();
+        // Taken before any is closed: tabs lost together are not each other's successors.
+        let siblings: Vec<BTreeSet<SessionId>> =
+            lost.iter().map(|session| self.sessions.siblings(session)).collect();
+        for (session, siblings) in lost.iter().zip(siblings) {
+            let Some(was) = self.sessions.close(session) else { continue };
+            turn.emit(Effect::SessionClosed {
+                session: session.clone(),
+                socket: was.socket.clone(),
+                node: was.node,
+            });
+            self.suspend_ticket(turn.now.plus_ms(grace_ms), session);
+            self.lose_seat(turn, session, &was, siblings, grace_ms);
+        }
+        self.move_homes_from(turn, node);
+    }
+}

@@ -1,0 +1,63 @@
+//! Accounts. They live in the records, outside the machine's own memory; only the rules are here.
+
+use std::sync::Arc;
+
+use crate::applied::Rejection;
+use crate::command::{CreatePlayer, RenamePlayer};
+use crate::ids::PlayerId;
+use crate::limits::NAME_CHARS_MAX;
+use crate::machine::{Machine, Turn};
+use crate::records::{Player, Records};
+
+impl Machine {
+    pub(crate) fn create_player(
+        turn: &mut Turn<'_>,
+        c: &CreatePlayer,
+    ) -> Result<Player, Rejection> {
+        check_name(&c.name)?;
+        if turn.records.player(c.player).is_some() {
+            return Err(Rejection::PlayerExists);
+        }
+        store(
+            turn,
+            Player {
+                id: c.player,
+                name: Arc::clone(&c.name),
+                created: turn.wall,
+                last_login: turn.wall,
+                email: None,
+                email_bound: None,
+            },
+        )
+    }
+
+    pub(crate) fn rename_player(
+        turn: &mut Turn<'_>,
+        c: &RenamePlayer,
+    ) -> Result<Player, Rejection> {
+        check_name(&c.name)?;
+        let player = turn.records.player(c.player).ok_or(Rejection::PlayerUnknown)?;
+        store(turn, Player { name: Arc::clone(&c.name), ..player })
+    }
+}
+
+/// What others see of an account; one that can't be read gets a name made of its id (contract 3.6).
+pub(crate) fn display_name(records: &dyn Records, id: PlayerId) -> Arc<str> {
+    match records.player(id) {
+        Some(player) => player.name,
+        None => format!("Player {}", &id.as_str()[..8]).into(),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Rejection> {
+    // Bytes first: a name of megabytes is not worth counting.
+    let bounded = name.len() <= 4 * NAME_CHARS_MAX && name.chars().count() <= NAME_CHARS_MAX;
+    if bounded && !name.is_empty() { Ok(()) } else { Err(Rejection::NameInvalid) }
+}
+
+fn store(turn: &mut Turn<'_>, player: Player) -> Result<Player, Rejection> {
+    match turn.records.put_player(player.clone()) {
+        Ok(()) => Ok(player),
+        Err(_) => Err(Rejection::PlayersFull),
+    }
+}

@@ -1,0 +1,164 @@
+//! Sessions: login contexts of players that are connected, each by one socket at a time.
+//!
+//! A session exists here exactly while it is connected. A newer socket of the same session takes
+//! the older one's place; closing the older one then does nothing, because it is named. What a
+//! session leaves behind when it goes, a seat or a suspended ticket, is kept with the room and the
+//! queue.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::applied::{Done, Opened, Rejection};
+use crate::command::{CloseSession, OpenSession};
+use crate::effect::Effect;
+use crate::ids::{NodeId, PlayerId, SessionId, SessionKey, SocketId};
+use crate::limits::{ADDRESS_LEN_MAX, GRACE_MAX_MS, SESSIONS_MAX, SESSIONS_PER_PLAYER_MAX};
+use crate::machine::{Machine, Turn, clipped};
+
+/// All connected sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sessions {
+    by_player: BTreeMap<PlayerId, BTreeMap<SessionId, Session>>,
+    #[serde(skip)]
+    by_node: BTreeMap<NodeId, BTreeSet<SessionKey>>,
+    #[serde(skip)]
+    count: usize,
+}
+
+/// One connected session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Session {
+    pub(crate) socket: SocketId,
+    pub(crate) node: NodeId,
+    pub(crate) address: Arc<str>,
+    pub(crate) chosen: bool,
+    pub(crate) authenticated: bool,
+}
+
+impl Sessions {
+    pub(crate) fn get(&self, key: &SessionKey) -> Option<&Session> {
+        self.by_player.get(&key.player)?.get(&key.session)
+    }
+
+    /// The session, if this socket is its current one.
+    pub(crate) fn by_socket(&self, key: &SessionKey, socket: &SocketId) -> Option<&Session> {
+        self.get(key).filter(|session| session.socket == *socket)
+    }
+
+    pub(crate) fn players(&self) -> usize {
+        self.by_player.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.by_player.iter().flat_map(|(player, sessions)| {
+            sessions
+                .iter()
+                .map(|(id, session)| (SessionKey { player: *player, session: id.clone() }, session))
+        })
+    }
+
+    pub(crate) fn at_node(&self, node: NodeId) -> impl Iterator<Item = &SessionKey> {
+        self.by_node.get(&node).into_iter().flatten()
+    }
+
+    /// The player's other sessions that are connected now.
+    pub(crate) fn siblings(&self, key: &SessionKey) -> BTreeSet<SessionId> {
+        let ids = self.by_player.get(&key.player).into_iter().flat_map(BTreeMap::keys);
+        ids.filter(|id| **id != key.session).cloned().collect()
+    }
+
+    pub(crate) fn close(&mut self, key: &SessionKey) -> Option<Session> {
+        let sessions = self.by_player.get_mut(&key.player)?;
+        let session = sessions.remove(&key.session)?;
+        if sessions.is_empty() {
+            self.by_player.remove(&key.player);
+        }
+        self.count -= 1;
+        self.leave_node(session.node, key);
+        Some(session)
+    }
+
+    fn open(&mut self, key: &SessionKey, session: Session) -> Result<(), Rejection> {
+        let of_player = self.by_player.get(&key.player);
+        let replaced = of_player.and_then(|of_player| of_player.get(&key.session)).map(|s| s.node);
+        if let Some(node) = replaced {
+            self.leave_node(node, key);
+        } else {
+            let of_player = of_player.map_or(0, BTreeMap::len);
+            if self.count >= SESSIONS_MAX || of_player >= SESSIONS_PER_PLAYER_MAX {
+                return Err(Rejection::SessionsFull);
+            }
+            self.count += 1;
+        }
+        self.by_node.entry(session.node).or_default().insert(key.clone());
+        self.by_player.entry(key.player).or_default().insert(key.session.clone(), session);
+        Ok(())
+    }
+
+    fn leave_node(&mut self, node: NodeId, key: &SessionKey) {
+        if let Some(keys) = self.by_node.get_mut(&node) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_node.remove(&node);
+            }
+        }
+    }
+
+    pub(crate) fn reindex(&mut self) {
+        self.by_player.retain(|_, sessions| !sessions.is_empty());
+        let mut by_node: BTreeMap<NodeId, BTreeSet<SessionKey>> = BTreeMap::new();
+        let mut count = 0;
+        for (key, session) in self.iter() {
+            by_node.entry(session.node).or_default().insert(key);
+            count += 1;
+        }
+        self.by_node = by_node;
+        self.count = count;
+    }
+}
+
+impl Machine {
+    pub(crate) fn open_session(
+        &mut self,
+        turn: &mut Turn<'_>,
+        c: &OpenSession,
+    ) -> Result<Opened, Rejection> {
+        if turn.records.player(c.session.player).is_none() {
+            return Err(Rejection::PlayerUnknown);
+        }
+        let session = Session {
+            socket: c.socket.clone(),
+            node: turn.request.node,
+            address: clipped(&c.address, ADDRESS_LEN_MAX),
+            chosen: c.chosen,
+            authenticated: c.authenticated,
+        };
+        self.sessions.open(&c.session, session.clone())?;
+        turn.emit(Effect::SessionOpened {
+            session: c.session.clone(),
+            socket: c.socket.clone(),
+            node: turn.request.node,
+        });
+        Ok(Opened { seat: self.take_seat(turn, &c.session, &session) })
+    }
+
+    pub(crate) fn close_session(&mut self, turn: &mut Turn<'_>, c: &CloseSession) -> Done {
+        if self.sessions.by_socket(&c.session, &c.socket).is_none() {
+            return Done;
+        }
+        let siblings = self.sessions.siblings(&c.session);
+        if let Some(was) = self.sessions.close(&c.session) {
+            turn.emit(Effect::SessionClosed {
+                session: c.session.clone(),
+                socket: was.socket.clone(),
+                node: was.node,
+            });
+            self.drop_ticket(turn, &c.session);
+            let grace_ms = c.grace_ms.min(GRACE_MAX_MS);
+            self.lose_seat(turn, &c.session, &was, siblings, grace_ms);
+        }
+        Done
+    }
+}

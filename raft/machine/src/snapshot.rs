@@ -1,0 +1,99 @@
+//! The whole state as bytes and back, and its digest.
+//!
+//! **Formats.** A snapshot starts with its version. [`Snapshot`] has one variant for each; a variant
+//! and every type in it never change once released (`testdata/` holds bytes of each and must decode
+//! for ever). A type that has to change is copied into its old version first, and `restore` leads
+//! from old to new. Indexes are not stored: `restore` derives them.
+//!
+//! **Behaviour levels.** Nodes of different builds apply the same log, so a change that gives
+//! another outcome for the same log must not take effect on some of them only. It is written as
+//! "if `level` ≥ n", and [`LATEST_LEVEL`] becomes n; it takes effect for all at the entry that holds
+//! [`RaiseLevel`](crate::RaiseLevel), which is refused until every live node knows n. A snapshot of
+//! a level that this build doesn't know is refused.
+
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::codec::{self, CodecError};
+use crate::input::Digest;
+use crate::machine::Machine;
+use crate::records::{Player, Records};
+
+/// The behaviour level of an empty cluster.
+pub(crate) const FIRST_LEVEL: u32 = 1;
+
+/// The highest behaviour level of this build: what a node states in [`NodeUp`](crate::NodeUp).
+pub const LATEST_LEVEL: u32 = 1;
+
+const VERSION_1: u8 = 1;
+
+/// Everything that is replicated, at one position of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Snapshot {
+    /// The first version.
+    V1(SnapshotV1),
+}
+
+/// Version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotV1 {
+    machine: Machine,
+    players: Vec<Player>,
+}
+
+impl Snapshot {
+    /// The state as it is. Cheap to take where it is large (see [`Machine`]), records aside.
+    pub fn take(machine: &Machine, records: &dyn Records) -> Self {
+        Self::V1(SnapshotV1 { machine: machine.clone(), players: records.players().collect() })
+    }
+
+    /// Its bytes, version first.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::V1(snapshot) => codec::encode(VERSION_1, snapshot),
+        }
+    }
+
+    /// The snapshot in these bytes, whoever wrote them.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let snapshot: SnapshotV1 = codec::decode_snapshot(VERSION_1, bytes)?;
+        let level = snapshot.machine.level;
+        if level > LATEST_LEVEL {
+            return Err(CodecError::UnknownLevel { level, known: LATEST_LEVEL });
+        }
+        Ok(Self::V1(snapshot))
+    }
+
+    /// The machine, ready to apply what comes next, and the accounts to put into the records.
+    pub fn restore(self) -> (Machine, Vec<Player>) {
+        let Self::V1(SnapshotV1 { mut machine, players }) = self;
+        machine.keys.reindex();
+        machine.sessions.reindex();
+        machine.rooms.reindex();
+        machine.queue.reindex();
+        machine.refresh_all_tickets();
+        machine.rebuild_due();
+        (machine, players)
+    }
+}
+
+/// Over the encoded state and the accounts in the order of their ids.
+pub(crate) fn digest(machine: &Machine, records: &dyn Records) -> Digest {
+    let mut hasher = Hasher(Sha256::new());
+    codec::write(machine, &mut hasher);
+    for player in records.players() {
+        codec::write(&player, &mut hasher);
+    }
+    Digest(hasher.0.finalize().into())
+}
+
+struct Hasher(Sha256);
+
+impl Writer for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.update(bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! Read models: what the shell may see of the machine. Looking changes nothing, and everything here
+//! borrows from the state at one position of the log.
+
+use std::sync::Arc;
+
+use crate::clock::{LogTime, WallTime};
+use crate::ids::{Incarnation, NodeId, RoomId, Seat, SessionKey, SocketId};
+use crate::input::{BattleSetup, Clocks, Digest, NumberedInput, Outcome, PackRef};
+use crate::machine::Machine;
+use crate::matchmaking::Ticket;
+use crate::nodes::Node;
+use crate::rooms::Room;
+use crate::seats::Presence;
+use crate::sessions::Session;
+
+/// A connected session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionView<'a> {
+    /// Its current connection.
+    pub socket: &'a SocketId,
+    /// The node that holds it.
+    pub node: NodeId,
+    /// The client's address.
+    pub address: &'a str,
+    /// Whether the client chose its session id.
+    pub chosen: bool,
+    /// Whether it proved to be a registered player by token.
+    pub authenticated: bool,
+}
+
+/// A room, live or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomView<'a> {
+    /// Which.
+    pub id: RoomId,
+    /// What its battle starts from; shared, so cloning the `Arc` is cheap.
+    pub setup: &'a Arc<BattleSetup>,
+    /// Everything that happened since; number `n` stands at index `n - 1`.
+    pub inputs: &'a [NumberedInput],
+    /// The node that proposes first.
+    pub home: NodeId,
+    /// A, then B.
+    pub seats: [SeatView<'a>; 2],
+    /// `None` while it is live.
+    pub end: Option<EndView>,
+}
+
+impl<'a> RoomView<'a> {
+    /// Whether its end isn't recorded yet.
+    pub fn is_live(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// Number of the last input, 0 before the first: the `after` of whoever computes from here.
+    pub fn last_number(&self) -> u32 {
+        self.inputs.last().map_or(0, |input| input.number)
+    }
+
+    /// One side.
+    pub fn seat(&self, seat: Seat) -> &SeatView<'a> {
+        &self.seats[seat.index()]
+    }
+}
+
+/// One side of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatView<'a> {
+    /// Who sits there.
+    pub session: &'a SessionKey,
+    /// Whether it took a lost session's place and has sent no input yet.
+    pub bound: bool,
+    /// Set while the seat is lost: when its grace ends.
+    pub lost_until: Option<LogTime>,
+    /// Whether the player is gone for good.
+    pub gone: bool,
+}
+
+/// The recorded end of a battle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndView {
+    /// Who won and why, and the digest of all events; `None`: aborted.
+    pub result: Option<(Outcome, Digest)>,
+    /// When it was recorded.
+    pub at: LogTime,
+    /// When the room is removed.
+    pub remove_at: LogTime,
+}
+
+/// A place in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TicketView<'a> {
+    /// Whose.
+    pub session: &'a SessionKey,
+    /// When it joined, log time.
+    pub at: LogTime,
+    /// When it joined, for display.
+    pub wall: WallTime,
+    /// The team it brings.
+    pub team: &'a Arc<str>,
+    /// The clocks it brings.
+    pub clocks: Clocks,
+    /// Whether it is kept aside until its session joins again.
+    pub suspended: bool,
+}
+
+/// A node that was ever up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeView<'a> {
+    /// Which.
+    pub id: NodeId,
+    /// Its newest process.
+    pub incarnation: Incarnation,
+    /// Whether that process is counted in.
+    pub live: bool,
+    /// What it has loaded.
+    pub packs: &'a [PackRef],
+    /// The highest behaviour level it knows.
+    pub level: u32,
+}
+
+/// Cluster-wide numbers (contract 3.5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Players with at least one connected session.
+    pub online_players: usize,
+    /// Tickets, suspended ones included.
+    pub tickets: usize,
+    /// Rooms, ended ones included.
+    pub rooms: usize,
+    /// Twice the live rooms.
+    pub players_in_rooms: usize,
+}
+
+impl Machine {
+    /// A session, if it is connected.
+    pub fn session(&self, key: &SessionKey) -> Option<SessionView<'_>> {
+        self.sessions.get(key).map(session_view)
+    }
+
+    /// All connected sessions, in the order of their keys.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionKey, SessionView<'_>)> {
+        self.sessions.iter().map(|(key, session)| (key, session_view(session)))
+    }
+
+    /// Where a session sits: its live room before any ended one, of those the newest.
+    pub fn seat_of(&self, key: &SessionKey) -> Option<(RoomId, Seat)> {
+        self.rooms
+            .live_seat(key)
+            .or_else(|| self.rooms.of_session(key).next().map(|(id, seat, _)| (id, seat)))
+    }
+
+    /// A room, until it is removed.
+    pub fn room(&self, id: RoomId) -> Option<RoomView<'_>> {
+        self.rooms.get(id).map(|room| room_view(id, room))
+    }
+
+    /// All rooms, in the order of their ids.
+    pub fn rooms(&self) -> impl Iterator<Item = RoomView<'_>> {
+        self.rooms.iter().map(|(id, room)| room_view(id, room))
+    }
+
+    /// A session's ticket.
+    pub fn ticket(&self, key: &SessionKey) -> Option<TicketView<'_>> {
+        self.queue.get_key_value(key).map(ticket_view)
+    }
+
+    /// The queue, oldest ticket first.
+    pub fn queue(&self) -> impl Iterator<Item = TicketView<'_>> {
+        self.queue.iter().map(ticket_view)
+    }
+
+    /// All nodes that were ever up.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
+        self.nodes.iter().map(node_view)
+    }
+
+    /// The pack of new battles.
+    pub fn active_pack(&self) -> Option<&PackRef> {
+        self.nodes.active_pack.as_ref()
+    }
+
+    /// The behaviour level in force.
+    pub fn level(&self) -> u32 {
+        self.level
+    }
+
+    /// Cluster-wide numbers.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            online_players: self.sessions.players(),
+            tickets: self.queue.len(),
+            rooms: self.rooms.len(),
+            players_in_rooms: 2 * self.rooms.live(),
+        }
+    }
+}
+
+fn session_view(session: &Session) -> SessionView<'_> {
+    SessionView {
+        socket: &session.socket,
+        node: session.node,
+        address: &session.address,
+        chosen: session.chosen,
+        authenticated: session.authenticated,
+    }
+}
+
+fn room_view(id: RoomId, room: &Room) -> RoomView<'_> {
+    RoomView {
+        id,
+        setup: &room.setup,
+        inputs: &room.inputs,
+        home: room.home,
+        seats: room.seats.each_ref().map(|seat| SeatView {
+            session: &seat.session,
+            bound: seat.bound,
+            lost_until: seat.lost().filter(|_| room.is_live()).map(|lost| lost.deadline),
+            gone: matches!(seat.presence, Presence::Gone(_)),
+        }),
+        end: room.end.as_ref().map(|end| EndView {
+            result: end.result,
+            at: end.at,
+            remove_at: end.remove_at,
+        }),
+    }
+}
+
+fn ticket_view<'a>((session, ticket): (&'a SessionKey, &'a Ticket)) -> TicketView<'a> {
+    TicketView {
+        session,
+        at: ticket.at,
+        wall: ticket.wall,
+        team: &ticket.team,
+        clocks: ticket.clocks,
+        suspended: ticket.suspended.is_some(),
+    }
+}
+
+fn node_view((id, node): (NodeId, &Node)) -> NodeView<'_> {
+    NodeView {
+        id,
+        incarnation: node.incarnation,
+        live: node.live,
+        packs: &node.packs,
+        level: node.level,
+    }
+}
