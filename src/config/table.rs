@@ -1,0 +1,283 @@
+//! The table of all settings. To add one: a field in [`Settings`], a row here, nothing else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::value::{is_label, origins};
+use super::{LogFormat, Mode, Secret, Settings};
+
+/// One setting: all that `--help`, the refusals and the parser say about it.
+pub struct Setting {
+    /// Name in the environment, and in lower case in the file.
+    pub name: &'static str,
+    /// The flag: the name in kebab case.
+    pub flag: &'static str,
+    /// A one-letter flag, where the existing server has one.
+    pub short: Option<char>,
+    /// Under which heading `--help` lists it.
+    pub section: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+    /// The value without any source.
+    pub default: Preset,
+    /// Whether its value may never be shown.
+    pub secret: bool,
+    kind: Kind,
+}
+
+/// A default.
+#[derive(Clone, Copy)]
+pub enum Preset {
+    /// There is none.
+    Unset(&'static str),
+    /// The same for all modes.
+    Always(&'static str),
+    /// One for `dev`, one for `run`.
+    ByMode {
+        /// For `dev`.
+        dev: &'static str,
+        /// For `run`.
+        run: &'static str,
+    },
+}
+
+impl Preset {
+    /// The default in this mode.
+    pub fn of(self, mode: Mode) -> Option<&'static str> {
+        match (self, mode) {
+            (Self::Unset(_), _) => None,
+            (Self::Always(text), _)
+            | (Self::ByMode { dev: text, .. }, Mode::Dev)
+            | (Self::ByMode { run: text, .. }, Mode::Run) => Some(text),
+        }
+    }
+}
+
+/// How a text becomes a value: the range that is checked is the range that is printed.
+enum Kind {
+    Number { unit: &'static str, min: u64, max: u64, put: fn(&mut Settings, u64) },
+    Switch { put: fn(&mut Settings, bool) },
+    Text { allowed: &'static str, put: fn(&mut Settings, &str) -> Option<()> },
+}
+
+impl Setting {
+    /// What may be given.
+    pub fn allowed(&self) -> String {
+        match self.kind {
+            Kind::Number { unit, min, max, .. } => {
+                format!("a whole number from {min} to {max}{unit}")
+            }
+            Kind::Switch { .. } => "true or false".into(),
+            Kind::Text { allowed, .. } => allowed.into(),
+        }
+    }
+
+    /// Whether the flag may stand without a value.
+    pub fn is_switch(&self) -> bool {
+        matches!(self.kind, Kind::Switch { .. })
+    }
+
+    /// The whole explanation that `--help` prints.
+    pub fn explain(&self, mode: Mode) -> String {
+        let default = match self.default {
+            Preset::Unset(meaning) => meaning,
+            preset => preset.of(mode).unwrap_or("none"),
+        };
+        let (help, name) = (self.help, self.name);
+        format!("{help}\n[env: {name}] [default: {default}] [allowed: {}]", self.allowed())
+    }
+
+    pub(super) fn file_key(&self) -> String {
+        self.name.to_ascii_lowercase()
+    }
+
+    /// Puts a value in its place; false if it is none.
+    pub(super) fn set(&self, settings: &mut Settings, text: &str) -> bool {
+        match self.kind {
+            Kind::Number { min, max, put, .. } => match text.trim().parse() {
+                Ok(number) if (min..=max).contains(&number) => {
+                    put(settings, number);
+                    true
+                }
+                _ => false,
+            },
+            Kind::Switch { put } => match text.trim() {
+                "true" => {
+                    put(settings, true);
+                    true
+                }
+                "false" => {
+                    put(settings, false);
+                    true
+                }
+                _ => false,
+            },
+            Kind::Text { put, .. } => put(settings, text.trim()).is_some(),
+        }
+    }
+}
+
+const fn row(
+    name: &'static str,
+    flag: &'static str,
+    section: &'static str,
+    default: Preset,
+    kind: Kind,
+    help: &'static str,
+) -> Setting {
+    Setting { name, flag, short: None, section, help, default, secret: false, kind }
+}
+
+const fn number(unit: &'static str, min: u64, max: u64, put: fn(&mut Settings, u64)) -> Kind {
+    Kind::Number { unit, min, max, put }
+}
+
+const fn text(allowed: &'static str, put: fn(&mut Settings, &str) -> Option<()>) -> Kind {
+    Kind::Text { allowed, put }
+}
+
+const HTTP: &str = "HTTP and Socket.IO";
+const CLUSTER: &str = "Node and cluster";
+const RAFT: &str = "Raft";
+const GAME: &str = "Game";
+const LOG: &str = "Log";
+
+const MS: &str = " (milliseconds)";
+const SECONDS: &str = " (seconds)";
+const BYTES: &str = " (bytes)";
+
+use Preset::{Always, ByMode, Unset};
+
+/// All settings, in the order in which `--help` lists them.
+#[rustfmt::skip]
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        short: Some('p'),
+        ..row("PORT", "port", HTTP, Always("8102"),
+            number("; 0 takes any free one", 0, 65_535, |s, n| s.port = n as u16),
+            "Port of the REST API and of Socket.IO.")
+    },
+    row("BIND_HOST", "bind-host", HTTP, ByMode { dev: "127.0.0.1", run: "0.0.0.0" },
+        text("an IP address", |s, v| v.parse().ok().map(|v| s.bind_host = v)),
+        "Address to listen on. `dev` takes loopback addresses only."),
+    row("CORS_ORIGIN", "cors-origin", HTTP, Always("http://localhost:3000,http://localhost:5173"),
+        text("a comma-separated list of origins like https://game.example (no path, no wildcard)",
+            |s, v| origins(v).map(|v| s.cors_origins = v)),
+        "Web pages from these origins may call the server."),
+    row("CONNECTIONS_MAX", "connections-max", HTTP, Always("20000"),
+        number("", 1, 1_000_000, |s, n| s.connections_max = n as usize),
+        "Connections served at once. One more is closed as soon as it is accepted."),
+    row("BODY_BYTES_MAX", "body-bytes-max", HTTP, Always("10485760"),
+        number(BYTES, 1_024, 104_857_600, |s, n| s.body_bytes_max = n as usize),
+        "Largest request body; a larger one is answered with 413."),
+    row("SOCKET_PAYLOAD_BYTES_MAX", "socket-payload-bytes-max", HTTP, Always("4000000"),
+        number(BYTES, 1_024, 100_000_000, |s, n| s.socket_payload_bytes_max = n as usize),
+        "Largest Socket.IO message; a larger one cuts the connection."),
+    row("SOCKET_EVENTS_PER_SECOND", "socket-events-per-second", HTTP, Always("20"),
+        number("", 1, 10_000, |s, n| s.socket_events_per_second = n as u32),
+        "Events that one socket may send per second in the long run."),
+    row("SOCKET_EVENTS_BURST", "socket-events-burst", HTTP, Always("60"),
+        number("", 1, 10_000, |s, n| s.socket_events_burst = n as u32),
+        "Events that one socket may send at once."),
+    row("SOCKET_OVERRUNS_MAX", "socket-overruns-max", HTTP, Always("3"),
+        number("", 1, 1_000, |s, n| s.socket_overruns_max = n as u32),
+        "A socket that sends too many events this often is cut."),
+
+    row("NODE_ID", "node-id", CLUSTER, Always("1"),
+        number("", 1, u32::MAX as u64, |s, n| s.node_id = n),
+        "Number of this node. It belongs to one data folder for ever."),
+    row("DATA_DIR", "data-dir", CLUSTER, ByMode { dev: "./data/single", run: "./data" },
+        text("the path of a folder", |s, v| {
+            (!v.is_empty()).then(|| s.data_dir = PathBuf::from(v))
+        }),
+        "Folder of this node's log and snapshots; made if it is missing."),
+    row("CLUSTER_ENABLED", "cluster-enabled", CLUSTER, ByMode { dev: "false", run: "true" },
+        Kind::Switch { put: |s, v| s.cluster_enabled = v },
+        "Whether this node is part of a cluster (of one, for now) or stands alone."),
+    row("CLUSTER_NAME", "cluster-name", CLUSTER, Always("serverv2"),
+        text("1 to 64 characters out of a-z A-Z 0-9 . _ -", |s, v| {
+            is_label(v).then(|| s.cluster_name = v.to_owned())
+        }),
+        "Tells clusters apart that share a network."),
+    Setting {
+        secret: true,
+        ..row("CLUSTER_SECRET", "cluster-secret", CLUSTER, Unset("none"),
+            text("16 or more characters", |s, v| {
+                (v.chars().count() >= 16).then(|| s.cluster_secret = Some(Secret::new(v)))
+            }),
+            "What nodes prove to each other. Needed in cluster mode when BIND_HOST is no loopback \
+             address. Better given in the environment or the file than as a flag.")
+    },
+    row("CLUSTER_INSTANCE_ID", "cluster-instance-id", CLUSTER, Unset("node-<NODE_ID>"),
+        text("1 to 64 characters out of a-z A-Z 0-9 . _ -", |s, v| {
+            is_label(v).then(|| s.instance_id = v.to_owned())
+        }),
+        "Name of this node in /health and /cluster/status."),
+    row("CLUSTER_INSTANCE_HOST", "cluster-instance-host", CLUSTER, Always("localhost"),
+        text("a host name or address of 1 to 255 characters", |s, v| {
+            ((1..=255).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_graphic()))
+                .then(|| s.instance_host = v.to_owned())
+        }),
+        "Host name of this node in /health."),
+    Setting {
+        secret: true,
+        ..row("JWT_SECRET", "jwt-secret", CLUSTER, Unset("none"),
+            text("a text that is not empty", |s, v| {
+                (!v.is_empty()).then(|| s.jwt_secret = Some(Secret::new(v)))
+            }),
+            "Key of the access tokens; the same on all nodes. Needed by `run` in cluster mode. Better \
+             given in the environment or the file than as a flag.")
+    },
+
+    row("RAFT_HEARTBEAT_MS", "raft-heartbeat-ms", RAFT, Always("60"),
+        number(MS, 5, 10_000, |s, n| s.raft_heartbeat = Duration::from_millis(n)),
+        "Pause between two heartbeats of the leader; at most half of RAFT_ELECTION_MIN_MS."),
+    row("RAFT_ELECTION_MIN_MS", "raft-election-min-ms", RAFT, Always("200"),
+        number(MS, 10, 60_000, |s, n| s.raft_election_min = Duration::from_millis(n)),
+        "Shortest silence after which a node stands for election."),
+    row("RAFT_ELECTION_MAX_MS", "raft-election-max-ms", RAFT, Always("400"),
+        number(MS, 11, 120_000, |s, n| s.raft_election_max = Duration::from_millis(n)),
+        "Longest silence after which a node stands for election. Above 450, a dead leader costs more \
+         than a second."),
+    row("RAFT_SNAPSHOT_ENTRIES", "raft-snapshot-entries", RAFT, Always("50000"),
+        number("", 100, 10_000_000, |s, n| s.raft_snapshot_entries = n),
+        "Log entries after which a snapshot is made."),
+    row("RAFT_KEEP_ENTRIES", "raft-keep-entries", RAFT, Always("100000"),
+        number("", 100, 100_000_000, |s, n| s.raft_keep_entries = n),
+        "Log entries kept behind a snapshot, for nodes that lag."),
+    row("WAITING_PROPOSALS_MAX", "waiting-proposals-max", RAFT, Always("4096"),
+        number("", 16, 16_384, |s, n| s.proposals_waiting_max = n as usize),
+        "Requests of this node that may wait for commit at once. One more is refused as busy."),
+
+    row("PACKS_DIR", "packs-dir", GAME, Unset("the built-in starter pack alone"),
+        text("the path of a folder", |s, v| {
+            (!v.is_empty()).then(|| s.packs_dir = Some(PathBuf::from(v)))
+        }),
+        "Folder of packs: each a folder with a pack.json."),
+    row("TURN_TIME_LIMIT", "turn-time-limit", GAME, Always("30"),
+        number(SECONDS, 1, 3_600, |s, n| s.turn_time_limit = Duration::from_secs(n)),
+        "Time for the choices of one turn; then the first legal one is made."),
+    row("TOTAL_TIME_LIMIT", "total-time-limit", GAME, Always("1500"),
+        number(SECONDS, 1, 14_400, |s, n| s.total_time_limit = Duration::from_secs(n)),
+        "Time of one player for all choices of a battle; then the battle is lost."),
+    row("DISCONNECT_GRACE_PERIOD_TTL", "disconnect-grace-period-ttl", GAME, Always("60"),
+        number(SECONDS, 0, 3_600, |s, n| s.disconnect_grace = Duration::from_secs(n)),
+        "Time to come back to a battle after a lost connection. 0 loses it at once."),
+
+    row("LOG_FORMAT", "log-format", LOG, ByMode { dev: "pretty", run: "json" },
+        text("pretty or json", |s, v| {
+            s.log_format = match v {
+                "pretty" => LogFormat::Pretty,
+                "json" => LogFormat::Json,
+                _ => return None,
+            };
+            Some(())
+        }),
+        "How log lines look. They go to standard error."),
+    row("LOG_LEVEL", "log-level", LOG, Always("info"),
+        text("off, error, warn, info, debug, trace, or directives like info,serverv2_raft=debug",
+            |s, v| {
+                crate::telemetry::is_filter(v).then(|| s.log_level = v.to_owned())
+            }),
+        "Which log lines are written."),
+];
