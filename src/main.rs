@@ -1,2 +1,7 @@
-//! To be written.
-fn main() {}
+//! The program `serverv2`; see [`serverv2::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    serverv2::cli::main()
+}

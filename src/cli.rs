@@ -1,0 +1,153 @@
+//! The command line. Exit codes: 0 after a graceful stop, 1 after a failure, 2 for bad settings or usage.
+//!
+//! Flags are built from the table of settings, so each is explained in `--help` with its default and
+//! what it may be, and an unknown one is refused.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+
+use crate::config::{self, Mode, SETTINGS, Settings, Sources};
+use crate::telemetry;
+
+mod serve;
+
+/// The server failed.
+const FAILED: u8 = 1;
+/// It was not started, because of its settings.
+const BAD_SETTINGS: u8 = 2;
+
+const CONFIG: &str = "CONFIG";
+
+/// The program.
+pub fn main() -> ExitCode {
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(answer) => {
+            // Help and version are answers, not errors; a closed pipe is nobody's problem.
+            let _ = answer.print();
+            return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(FAILED));
+        }
+    };
+    match matches.subcommand() {
+        Some(("dev", flags)) => serve(Mode::Dev, flags),
+        Some(("run", flags)) => serve(Mode::Run, flags),
+        _ => unreachable!("a subcommand is required, and these are all"),
+    }
+}
+
+fn command() -> Command {
+    Command::new("serverv2")
+        .about("A battle server: players queue, are paired and fight, and no acknowledged turn is lost.")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(with_settings(
+            Mode::Dev,
+            Command::new("dev")
+                .about("Serve on loopback, alone, needing nothing else: for development and tests"),
+        ))
+        .subcommand(with_settings(
+            Mode::Run,
+            Command::new("run").about("Serve in production: a cluster of one, for now"),
+        ))
+}
+
+/// Adds a flag for each setting.
+fn with_settings(mode: Mode, command: Command) -> Command {
+    let config = Arg::new(CONFIG)
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(std::path::PathBuf))
+        .help(
+            "A TOML file of settings, named as in the environment but in lower case. Flags win over \
+             the environment, the environment over the file.",
+        );
+    let flags = SETTINGS.iter().map(|setting| {
+        let flag = Arg::new(setting.name)
+            .long(setting.flag)
+            .value_name("VALUE")
+            .allow_negative_numbers(true)
+            .help(setting.explain(mode))
+            .help_heading(setting.section);
+        let flag = match setting.short {
+            Some(letter) => flag.short(letter),
+            None => flag,
+        };
+        if setting.is_switch() { flag.num_args(0..=1).default_missing_value("true") } else { flag }
+    });
+    command.arg(config).args(flags).next_line_help(true)
+}
+
+fn serve(mode: Mode, flags: &ArgMatches) -> ExitCode {
+    let settings = match settings(mode, flags) {
+        Ok(settings) => settings,
+        Err(bad) => {
+            let _ = writeln!(std::io::stderr(), "serverv2: {bad}");
+            return ExitCode::from(BAD_SETTINGS);
+        }
+    };
+    telemetry::init(&settings);
+    match serve::serve(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %error, "the server failed");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn settings(mode: Mode, flags: &ArgMatches) -> Result<Settings, config::BadSettings> {
+    let given: BTreeMap<&'static str, String> = SETTINGS
+        .iter()
+        .filter_map(|setting| Some((setting.name, flags.get_one::<String>(setting.name)?.clone())))
+        .collect();
+    config::load(
+        mode,
+        &Sources {
+            flags: given,
+            env: &|name| -> Option<OsString> { std::env::var_os(name) },
+            file: flags.get_one(CONFIG).cloned(),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_explains_every_setting_with_its_name_default_and_range() {
+        for name in ["dev", "run"] {
+            let mut all = command();
+            let help = all.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            for setting in SETTINGS {
+                assert!(help.contains(&format!("--{} ", setting.flag)), "{}", setting.flag);
+                assert!(help.contains(&format!("[env: {}] [default: ", setting.name)));
+            }
+            assert!(help.contains("[default: 8102] [allowed: a whole number from 0 to 65535"));
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_switch_may_stand_alone_or_with_its_value() {
+        for (line, expected) in [
+            (&["serverv2", "dev", "--cluster-enabled"][..], Some("true")),
+            (&["serverv2", "dev", "--cluster-enabled", "false"][..], Some("false")),
+            (&["serverv2", "dev"][..], None),
+        ] {
+            let matches = command().try_get_matches_from(line).unwrap();
+            let (_, flags) = matches.subcommand().unwrap();
+            let given = flags.get_one::<String>("CLUSTER_ENABLED").map(String::as_str);
+            assert_eq!(given, expected);
+        }
+    }
+}

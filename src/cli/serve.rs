@@ -1,0 +1,106 @@
+//! `serverv2 dev` and `serverv2 run`: from settings to a serving process, and back to nothing.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::app::{App, State};
+use crate::config::{Mode, Settings};
+use crate::run::run;
+use crate::shutdown::StopSignal;
+
+/// Why the server stopped otherwise than asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ServeError {
+    #[error("start the threads of the socket runtime: {0}")]
+    Runtime(std::io::Error),
+    #[error("listen for signals: {0}")]
+    Signals(std::io::Error),
+    #[error("listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    #[error("serve: {0}")]
+    Serve(std::io::Error),
+    #[error("the graceful stop was cut short")]
+    Overdue,
+}
+
+/// Serves until told to stop.
+pub(super) fn serve(settings: Settings) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("sockets")
+        .build()
+        .map_err(ServeError::Runtime)?;
+    let result = runtime.block_on(start(settings));
+    // What is still running was given its time; a blocked task must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn start(settings: Settings) -> Result<(), ServeError> {
+    let mut signal = StopSignal::listen().map_err(ServeError::Signals)?;
+    let wanted = SocketAddr::new(settings.bind_host, settings.port);
+    let listener =
+        TcpListener::bind(wanted).await.map_err(|error| ServeError::Listen(wanted, error))?;
+    let bound = listener.local_addr().map_err(|error| ServeError::Listen(wanted, error))?;
+    let app = App::new(settings);
+    let announced = tokio::spawn(announce(app.clone(), bound));
+    let stop = CancellationToken::new();
+    let mut serving = pin!(run(listener, app, stop.cancelled()));
+    let ended = tokio::select! {
+        ended = &mut serving => Some(ended),
+        () = signal.next() => None,
+    };
+    stop.cancel();
+    let ended = match ended {
+        Some(ended) => ended,
+        None => tokio::select! {
+            ended = serving => ended,
+            () = signal.overdue() => return Err(ServeError::Overdue),
+        },
+    };
+    announced.abort();
+    ended.map_err(ServeError::Serve)
+}
+
+/// Says where the server is, once it can be used: a few lines for people, the last one for programs.
+async fn announce(app: Arc<App>, bound: SocketAddr) {
+    app.readiness.reached(State::Ready).await;
+    let Settings { mode, node_id, data_dir, .. } = &app.settings;
+    let version = env!("CARGO_PKG_VERSION");
+    let url = format!("http://{}", reachable(bound));
+    let name = match mode {
+        Mode::Dev => "dev",
+        Mode::Run => "run",
+    };
+    let data = data_dir.display();
+    let ready = serde_json::json!({
+        "http": url, "port": bound.port(), "node": node_id, "pid": std::process::id(),
+    });
+    let text = format!(
+        "serverv2 {version} {name}: node {node_id} is ready, its data is in {data}\n\
+         \x20 REST       {url}/api/v1\n\
+         \x20 Socket.IO  {url}/socket.io/\n\
+         \x20 Health     {url}/health\n\
+         READY {ready}\n"
+    );
+    // Nobody may be reading: that is no reason to stop.
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    info!(%url, "ready");
+}
+
+/// An address that a program on this machine can connect to.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
+}
