@@ -9,7 +9,9 @@
 //! other languages come behind the same seam.
 
 use serde::{Deserialize, Serialize};
-use serverv2_machine::{BattleSetup, Clocks, EndReason, LeaveReason, LogTime, Outcome, PlayerId, Seat, WallTime};
+use serverv2_machine::{
+    BattleSetup, Clocks, EndReason, LeaveReason, LogTime, Outcome, PlayerId, Seat, WallTime,
+};
 
 use super::message::Message;
 use super::view::BattleView;
@@ -25,7 +27,7 @@ pub struct Call {
     pub input: u32,
 }
 
-/// TimerConfig of contract 5.8, as a client reads it; made from the set-up's clocks.
+/// `TimerConfig` of contract 5.8, as a client reads it; made from the set-up's clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TimerConfig {
@@ -196,7 +198,13 @@ pub trait Battle: Visible + Send {
     fn start(&mut self, call: Call, sink: &mut dyn Sink) -> Progress;
 
     /// A player's choice.
-    fn submit(&mut self, seat: Seat, selection: &Selection, call: Call, sink: &mut dyn Sink) -> (Verdict, Progress);
+    fn submit(
+        &mut self,
+        seat: Seat,
+        selection: &Selection,
+        call: Call,
+        sink: &mut dyn Sink,
+    ) -> (Verdict, Progress);
 
     /// `wake_at` was reached; earlier it changes nothing.
     fn tick(&mut self, call: Call, sink: &mut dyn Sink) -> Progress;
@@ -215,7 +223,13 @@ pub trait Battle: Visible + Send {
     fn end_animation(&mut self, id: &str, call: Call, sink: &mut dyn Sink) -> Progress;
 
     /// A player is gone for good: the battle ends at once.
-    fn leave(&mut self, seat: Seat, reason: LeaveReason, call: Call, sink: &mut dyn Sink) -> Progress;
+    fn leave(
+        &mut self,
+        seat: Seat,
+        reason: LeaveReason,
+        call: Call,
+        sink: &mut dyn Sink,
+    ) -> Progress;
 
     /// What the battle waits for, without advancing it.
     fn progress(&self) -> Progress;
