@@ -4,6 +4,7 @@
 //! from outside into commands, and what the log says into answers. See `ARCHITECTURE.md`.
 
 pub mod app;
+pub mod battle;
 pub mod cli;
 pub mod config;
 pub mod net;
