@@ -66,10 +66,16 @@ impl Windows {
         if request.sequence < window.lowest_open {
             return Some(Err(Rejection::StaleRequest));
         }
-        if let Some(outcome) = window.answers.get(&request.sequence) {
+        if let Some(outcome) = self.answered(request) {
             return Some(outcome.clone());
         }
         (window.answers.len() >= ANSWERS_PER_NODE_MAX).then_some(Err(Rejection::WindowFull))
+    }
+
+    pub(crate) fn answered(&self, request: RequestId) -> Option<&Outcome> {
+        let window = self.0.get(&request.node)?;
+        let same = window.incarnation == request.incarnation;
+        window.answers.get(&request.sequence).filter(|_| same)
     }
 
     pub(crate) fn remember(&mut self, request: RequestId, outcome: &Outcome) {

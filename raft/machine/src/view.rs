@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use crate::applied::{Rejection, Reply};
 use crate::clock::{LogTime, WallTime};
-use crate::ids::{Incarnation, NodeId, RoomId, Seat, SessionKey, SocketId};
+use crate::ids::{Incarnation, NodeId, RequestId, RoomId, Seat, SessionKey, SocketId};
 use crate::input::{BattleSetup, Clocks, Digest, NumberedInput, Outcome, PackRef};
 use crate::machine::Machine;
 use crate::matchmaking::Ticket;
@@ -140,6 +141,16 @@ impl Machine {
     /// All connected sessions, in the order of their keys.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionKey, SessionView<'_>)> {
         self.sessions.iter().map(|(key, session)| (key, session_view(session)))
+    }
+
+    /// The sessions that this node holds.
+    pub fn sessions_at(&self, node: NodeId) -> impl Iterator<Item = &SessionKey> {
+        self.sessions.at_node(node)
+    }
+
+    /// The remembered answer to a request: for a caller whose entry was skipped by a snapshot.
+    pub fn answered(&self, request: RequestId) -> Option<&Result<Reply, Rejection>> {
+        self.windows.answered(request)
     }
 
     /// Where a session sits: its live room before any ended one, of those the newest.
