@@ -1,5 +1,6 @@
 //! What applying a proposal gives: an answer for the caller, effects for everyone.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,16 @@ pub struct Applied {
     pub effects: Vec<Effect>,
 }
 
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outcome {
+            Ok(reply) => write!(f, "{} → {reply}", self.request)?,
+            Err(refusal) => write!(f, "{} → refused {}", self.request, refusal.code())?,
+        }
+        self.effects.iter().try_for_each(|effect| write!(f, "\n  {effect}"))
+    }
+}
+
 /// All successes. Remembered answers stand in snapshots, so this is append-only too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
@@ -39,6 +50,24 @@ pub enum Reply {
     Abandoned(Abandoned),
     /// The input has its number.
     Numbered(Numbered),
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(Done) => f.write_str("done"),
+            Self::Player(player) => write!(f, "player {} {:?}", player.id, player.name),
+            Self::Opened(Opened { seat: None }) => f.write_str("opened"),
+            Self::Opened(Opened { seat: Some((room, seat)) }) => {
+                write!(f, "opened, plays {seat} in {room}")
+            }
+            Self::Queued(Queued { again: false }) => f.write_str("queued"),
+            Self::Queued(Queued { again: true }) => f.write_str("queued again"),
+            Self::Abandoned(Abandoned { room: None }) => f.write_str("nothing to abandon"),
+            Self::Abandoned(Abandoned { room: Some(room) }) => write!(f, "abandoned {room}"),
+            Self::Numbered(Numbered { number, .. }) => write!(f, "input #{number}"),
+        }
+    }
 }
 
 /// It happened.

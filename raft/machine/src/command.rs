@@ -181,7 +181,7 @@ pub struct RenamePlayer {
 }
 
 /// A socket of the proposal's node has been admitted for this session. A socket that the session had
-/// before is replaced (not closed); a lost seat is bound again by the rules of `sessions.rs`.
+/// before is replaced (not closed); a lost seat is bound again by the rules of `seats.rs`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenSession {
     /// Who.

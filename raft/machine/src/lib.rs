@@ -1,4 +1,44 @@
 //! Everything the cluster agrees on, as one total deterministic function.
+//!
+//! The log is a list of [`Entry`]s. Every node feeds the same entries to its own [`Machine`] and so
+//! gets the same machine, the same answers and the same [`Effect`]s; it delivers those that concern
+//! the sockets it happens to hold. There is no other way for nodes to agree on a game fact.
+//!
+//! # The contract
+//!
+//! * **Pure.** Answers and effects depend on the machine, the records and the entry alone. Time,
+//!   randomness and ids come inside the [`Proposal`], stamped by the leader. Nothing here does IO,
+//!   and nothing iterates in an order that differs between nodes: `clippy.toml` forbids the means.
+//! * **Total.** Whatever decodes can be applied. A refusal is a value ([`Rejection`]) and changes
+//!   nothing; bad values are refused or clamped. A broken disk is somebody else's error type.
+//! * **Bounded.** Everything that grows has a bound in [`limits`], with what happens when it is
+//!   reached. What a bound decides is the same on every node.
+//! * **Exactly once.** A request that comes again gets its first answer and has no effects.
+//! * **Append-only.** Entries and snapshots of any released version decode for ever. What a build
+//!   does differently takes effect by a behaviour level that all nodes support.
+//!
+//! # Glossary
+//!
+//! | Word | Meaning |
+//! |---|---|
+//! | session | a login context of a player: (player, session id). It exists while it is connected |
+//! | socket | the one connection by which a session is connected now |
+//! | ticket | a session's place in the queue; *suspended* while the loss of its node keeps it aside |
+//! | room | two seats, a battle's set-up and its inputs; *live* until an end is recorded |
+//! | seat | one side of a room: A is the older ticket. *Lost* during the grace, *gone* after it |
+//! | bound | said of a seat whose session took the place of a lost one |
+//! | home | the node that proposes a battle's ticks and its end first |
+//! | process | one start of a node, told apart by its incarnation |
+//! | window | the answers that are remembered for one process's requests |
+//! | due | what happens by itself at a log time; [`Machine::next_deadline`] says when |
+//!
+//! # How to add a command
+//!
+//! 1. Its struct, a variant at the **end** of [`Command`], its number in `Command::kind`, its
+//!    `Display`, and its reply in the list of `applied.rs` (a new kind of reply at the end of [`Reply`]).
+//! 2. Its rule, as a method of [`Machine`] in the file of its area, and an arm in `machine.rs`. If
+//!    older builds may stand in the same cluster, it is refused below a new behaviour level.
+//! 3. A script in `testscripts/`, a step in `tests/properties.rs`, its bytes in `tests/golden.rs`.
 
 mod applied;
 mod battles;

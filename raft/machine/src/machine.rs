@@ -35,7 +35,8 @@ use crate::sessions::Sessions;
 use crate::snapshot;
 
 /// Everything the cluster agrees on, records aside. Cloning is cheap where it is large: rooms are
-/// shared until one side changes them.
+/// shared until one side changes them. To store one, use [`Snapshot`](crate::Snapshot): what is
+/// serialized lacks the indexes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// The newest log time seen.
@@ -62,7 +63,7 @@ pub struct Position {
     pub offset: u32,
 }
 
-/// What a command may use beside the machine, and where it puts its effects.
+/// What a proposal may use beside the machine, and where it puts its effects.
 pub(crate) struct Turn<'a> {
     pub(crate) records: &'a mut dyn Records,
     pub(crate) request: RequestId,

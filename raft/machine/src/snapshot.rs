@@ -30,14 +30,14 @@ pub const LATEST_LEVEL: u32 = 1;
 const VERSION_1: u8 = 1;
 
 /// Everything that is replicated, at one position of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Snapshot {
     /// The first version.
     V1(SnapshotV1),
 }
 
 /// Version 1.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SnapshotV1 {
     machine: Machine,
     players: Vec<Player>,
