@@ -1,0 +1,172 @@
+//! Commands as scripts write them.
+
+use std::sync::Arc;
+
+use goldenscript::ArgumentConsumer;
+use serverv2_machine::{
+    AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, Command,
+    CreatePlayer, Digest, EndBattle, EndReason, Incarnation, Input, JoinQueue, LATEST_LEVEL,
+    LeaveQueue, LeaveReason, NanoId, NodeGone, NodeUp, OpenSession, Outcome, PackRef, RaiseLevel,
+    RenamePlayer, Seat, SocketId, Tick, TickBattle,
+};
+
+use crate::world::{Failure, World, node_id, number, positional};
+
+impl World {
+    pub(crate) fn command(
+        &mut self,
+        name: &str,
+        args: &mut ArgumentConsumer<'_>,
+    ) -> Result<Command, Failure> {
+        Ok(match name {
+            "up" | "gone" => self.node_command(name, args)?,
+            "activate" => ActivatePack { pack: pack(positional(args)?) }.into(),
+            "raise" => RaiseLevel { level: number(positional(args)?)? }.into(),
+            "create" | "rename" => {
+                let short = positional(args)?;
+                let name_given = args.take_key("name").unwrap_or(short);
+                let length = args.take_key("length").map(number::<usize>).transpose()?;
+                let text: Arc<str> =
+                    length.map_or_else(|| name_given.into(), |n| "é".repeat(n).into());
+                let player = self.player(short);
+                if name == "create" {
+                    CreatePlayer { player, name: text }.into()
+                } else {
+                    RenamePlayer { player, name: text }.into()
+                }
+            }
+            "open" | "close" | "join" | "leave" | "abandon" => self.session_command(name, args)?,
+            "ready" | "select" | "animate" | "end-animation" | "forge" => self.input(name, args)?,
+            "tick" => Tick.into(),
+            "tick-battle" | "end" | "abort" => self.result(name, args)?,
+            _ => return Err(format!("unknown command {name}").into()),
+        })
+    }
+
+    fn node_command(
+        &mut self,
+        name: &str,
+        args: &mut ArgumentConsumer<'_>,
+    ) -> Result<Command, Failure> {
+        let grace_ms = args.take_key("grace").map_or(Ok(0), number)?;
+        if name == "gone" {
+            let gone = node_id(positional(args)?)?;
+            let incarnation = self.incarnations.get(&gone).copied().unwrap_or(1);
+            let incarnation = args.take_key("process").map_or(Ok(incarnation), number)?;
+            let incarnation = Incarnation(incarnation);
+            return Ok(NodeGone { node: gone, incarnation, grace_ms }.into());
+        }
+        let packs = args.take_key("packs").unwrap_or("starter");
+        let packs = packs.split('/').filter(|name| !name.is_empty()).map(pack).collect();
+        let level = args.take_key("level").map_or(Ok(LATEST_LEVEL), number)?;
+        Ok(NodeUp { packs, level, grace_ms }.into())
+    }
+
+    fn session_command(
+        &mut self,
+        name: &str,
+        args: &mut ArgumentConsumer<'_>,
+    ) -> Result<Command, Failure> {
+        let text = positional(args)?;
+        let session = self.session(text)?;
+        if name == "leave" {
+            return Ok(LeaveQueue { session }.into());
+        }
+        let socket: SocketId = match args.take_key("socket") {
+            Some(socket) => socket.parse()?,
+            None => text.replace('/', "-").parse()?,
+        };
+        Ok(match name {
+            "open" => {
+                let address = args.take_key("from").unwrap_or("home").into();
+                let flags: Vec<&str> = std::iter::from_fn(|| args.next_pos()).collect();
+                OpenSession {
+                    session,
+                    socket,
+                    address,
+                    chosen: !flags.contains(&"made-up"),
+                    authenticated: flags.contains(&"token"),
+                }
+                .into()
+            }
+            "close" => {
+                let grace_ms = args.take_key("grace").map_or(Ok(0), number)?;
+                CloseSession { session, socket, grace_ms }.into()
+            }
+            "join" => {
+                let team = match args.take_key("team-length") {
+                    Some(length) => "t".repeat(number(length)?).into(),
+                    None => args.take_key("team").unwrap_or("[]").into(),
+                };
+                let turn_s = args.take_key("turn").map_or(Ok(30), number)?;
+                let clocks = Clocks { turn_s, total_s: 900, animation_max_ms: 20_000 };
+                JoinQueue { session, socket, team, clocks }.into()
+            }
+            "abandon" => AbandonBattle { session, socket }.into(),
+            _ => return Err(format!("unknown command {name}").into()),
+        })
+    }
+
+    fn input(&mut self, name: &str, args: &mut ArgumentConsumer<'_>) -> Result<Command, Failure> {
+        let session = self.session(positional(args)?)?;
+        let room = self.room(positional(args)?)?;
+        let own = self.machine.room(room).and_then(|view| {
+            Seat::BOTH.into_iter().find(|seat| *view.seat(*seat).session == session)
+        });
+        let by = match args.take_key("seat") {
+            Some(text) => seat(text)?,
+            None => own.unwrap_or(Seat::A),
+        };
+        let long = args.take_key("length").map(number::<usize>).transpose()?;
+        let mut text = |default: &str| -> Arc<str> {
+            match long {
+                Some(length) => "x".repeat(length).into(),
+                None => args.next_pos().unwrap_or(default).into(),
+            }
+        };
+        let input = match name {
+            "ready" => Input::Ready(by),
+            "select" => Input::Select(by, text("do-nothing")),
+            "animate" => {
+                let source = text("pet_fox");
+                Input::StartAnimation { by, source, expected_ms: 500, owner: by }
+            }
+            "end-animation" => Input::EndAnimation { by, id: NanoId::from_entropy(&[3; 32]) },
+            _ => match positional(args)? {
+                "leave" => Input::Leave(by, LeaveReason::GraceExpired),
+                _ => Input::Tick,
+            },
+        };
+        Ok(AppendInput { session, room, input }.into())
+    }
+
+    fn result(&mut self, name: &str, args: &mut ArgumentConsumer<'_>) -> Result<Command, Failure> {
+        let room = self.room(positional(args)?)?;
+        let after = number(args.take_key("after").ok_or("after= is missing")?)?;
+        Ok(match name {
+            "tick-battle" => TickBattle { room, after }.into(),
+            "abort" => AbortBattle { room, after }.into(),
+            _ => {
+                let winner = args.take_key("winner").map(seat).transpose()?;
+                let outcome = Outcome { winner, reason: EndReason::Surrender };
+                EndBattle { room, after, outcome, digest: Digest([9; 32]) }.into()
+            }
+        })
+    }
+}
+
+fn seat(text: &str) -> Result<Seat, Failure> {
+    match text {
+        "A" => Ok(Seat::A),
+        "B" => Ok(Seat::B),
+        _ => Err("not a seat".into()),
+    }
+}
+
+fn pack(name: &str) -> PackRef {
+    let mut digest = [0; 32];
+    for (slot, byte) in digest.iter_mut().zip(name.bytes()) {
+        *slot = byte;
+    }
+    PackRef { engine: "builtin/1".into(), digest: Digest(digest) }
+}
