@@ -1,0 +1,287 @@
+//! The bytes of every command and of a snapshot, as released: they must decode for ever.
+//!
+//! `testdata/` has one file for each format version; a file never changes once its version is
+//! released. `UPDATE_GOLDENFILES=1` writes those of a version that is still in the making.
+
+#![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use goldenfile::Mint;
+use serverv2_machine::{
+    AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, CodecError,
+    Command, CreatePlayer, Digest, Effect, EndBattle, EndReason, Entry, Floor, Incarnation, Input,
+    JoinQueue, KeyScope, LATEST_LEVEL, LeaveQueue, LogTime, Machine, MemoryRecords, NanoId,
+    NodeGone, NodeId, NodeUp, OpenSession, Outcome, PackRef, PlayerId, Proposal, RaiseLevel,
+    Records, RenamePlayer, RequestId, RoomId, ScopedKey, Seat, SessionKey, Snapshot, Tick,
+    TickBattle, WallTime, decode_entry, encode_entry,
+};
+
+#[test]
+fn every_command_keeps_its_bytes() {
+    let mut mint = Mint::new(testdata());
+    let mut file = mint.new_goldenfile("entries-1.txt").unwrap();
+    for (name, entry) in entries() {
+        writeln!(file, "{name} {}", hex(&encode_entry(&entry).unwrap())).unwrap();
+    }
+}
+
+#[test]
+fn bytes_of_released_commands_decode_to_equal_values() {
+    let stored = std::fs::read_to_string(testdata().join("entries-1.txt")).unwrap();
+    let entries = entries();
+    assert_eq!(stored.lines().count(), entries.len());
+    for (line, (name, entry)) in stored.lines().zip(entries) {
+        let (stored_name, bytes) = line.split_once(' ').unwrap();
+        assert_eq!(stored_name, name);
+        assert_eq!(decode_entry(&unhex(bytes)).unwrap(), entry, "{name}");
+    }
+}
+
+#[test]
+fn no_command_is_without_bytes() {
+    let kinds: BTreeSet<_> = entries()
+        .iter()
+        .flat_map(|(_, entry)| &entry.proposals)
+        .map(|proposal| std::mem::discriminant(&proposal.command))
+        .map(|kind| format!("{kind:?}"))
+        .collect();
+    // A new command changes this number, here and nowhere else.
+    assert_eq!(kinds.len(), 16);
+}
+
+#[test]
+fn a_snapshot_keeps_its_bytes() {
+    let mut mint = Mint::new(testdata());
+    let mut file = mint.new_goldenfile("snapshot-1.txt").unwrap();
+    let (machine, records) = busy();
+    for line in Snapshot::take(&machine, &records).encode().chunks(48) {
+        writeln!(file, "{}", hex(line)).unwrap();
+    }
+}
+
+#[test]
+fn a_released_snapshot_decodes_to_an_equal_machine() {
+    let stored = std::fs::read_to_string(testdata().join("snapshot-1.txt")).unwrap();
+    let bytes: Vec<u8> = stored.lines().flat_map(unhex).collect();
+    let (machine, records) = busy();
+    let (restored, players) = Snapshot::decode(&bytes).unwrap().restore();
+    assert_eq!(restored, machine);
+    assert_eq!(players, records.players().collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_not_ours_is_refused_by_name() {
+    assert_eq!(decode_entry(&[9, 0, 0]), Err(CodecError::UnknownVersion(9)));
+    assert_eq!(Snapshot::decode(&[2, 0]).unwrap_err(), CodecError::UnknownVersion(2));
+    assert!(matches!(decode_entry(&[]), Err(CodecError::Malformed(_))));
+    let (_, entry) = entries().swap_remove(0);
+    let mut bytes = encode_entry(&entry).unwrap();
+    bytes.push(0);
+    assert!(matches!(decode_entry(&bytes), Err(CodecError::Malformed(_))));
+    assert!(matches!(decode_entry(&vec![1; 300_000]), Err(CodecError::TooLarge { .. })));
+}
+
+#[test]
+fn a_snapshot_of_a_newer_behaviour_level_is_refused() {
+    let (mut machine, mut records) = (Machine::new(), MemoryRecords::default());
+    let commands: [Command; 2] = [
+        NodeUp { packs: Vec::new(), level: 2, grace_ms: 0 }.into(),
+        RaiseLevel { level: 2 }.into(),
+    ];
+    let proposals =
+        (1..).zip(commands).map(|(number, command)| proposal(number, None, command)).collect();
+    machine.apply_entry(&mut records, 1, &Entry { floors: Vec::new(), proposals });
+    let bytes = Snapshot::take(&machine, &records).encode();
+    let refused = CodecError::UnknownLevel { level: 2, known: LATEST_LEVEL };
+    assert_eq!(Snapshot::decode(&bytes).unwrap_err(), refused);
+}
+
+/// Every command once, every field set to something that tells it apart.
+fn entries() -> Vec<(&'static str, Entry)> {
+    let ann = session("ann", "tab-1");
+    let socket = || "sock-17".parse().unwrap();
+    let room: RoomId = "room-________________".parse().unwrap();
+    let append = |input| AppendInput { session: session("ann", "tab-1"), room, input };
+    let outcome = Outcome { winner: Some(Seat::B), reason: EndReason::TotalTimeTimeout };
+    let clocks = Clocks { turn_s: 30, total_s: 900, animation_max_ms: 20_000 };
+    let id = NanoId::from_entropy(&[4; 32]);
+    let commands: Vec<(&'static str, Command)> = vec![
+        ("node-up", NodeUp { packs: vec![pack()], level: 1, grace_ms: 60_000 }.into()),
+        (
+            "node-gone",
+            NodeGone { node: NodeId(3), incarnation: Incarnation(7), grace_ms: 1 }.into(),
+        ),
+        ("activate-pack", ActivatePack { pack: pack() }.into()),
+        ("raise-level", RaiseLevel { level: 2 }.into()),
+        ("create-player", CreatePlayer { player: ann.player, name: "Ann".into() }.into()),
+        ("rename-player", RenamePlayer { player: ann.player, name: "Änn".into() }.into()),
+        (
+            "open-session",
+            OpenSession {
+                session: ann.clone(),
+                socket: socket(),
+                address: "192.0.2.7".into(),
+                chosen: true,
+                authenticated: false,
+            }
+            .into(),
+        ),
+        (
+            "close-session",
+            CloseSession { session: ann.clone(), socket: socket(), grace_ms: 60_000 }.into(),
+        ),
+        (
+            "join-queue",
+            JoinQueue {
+                session: ann.clone(),
+                socket: socket(),
+                team: r#"[{"id":1}]"#.into(),
+                clocks,
+            }
+            .into(),
+        ),
+        ("leave-queue", LeaveQueue { session: ann.clone() }.into()),
+        ("abandon-battle", AbandonBattle { session: ann, socket: socket() }.into()),
+        ("append-ready", append(Input::Ready(Seat::A)).into()),
+        ("append-select", append(Input::Select(Seat::B, r#"{"type":"x"}"#.into())).into()),
+        (
+            "append-start-animation",
+            append(Input::StartAnimation {
+                by: Seat::A,
+                source: "pet_fox".into(),
+                expected_ms: 1_500,
+                owner: Seat::B,
+            })
+            .into(),
+        ),
+        ("append-end-animation", append(Input::EndAnimation { by: Seat::A, id }).into()),
+        ("tick-battle", TickBattle { room, after: 3 }.into()),
+        ("end-battle", EndBattle { room, after: 4_000, outcome, digest: Digest([6; 32]) }.into()),
+        ("abort-battle", AbortBattle { room, after: 0 }.into()),
+        ("tick", Tick.into()),
+    ];
+    let floors = vec![Floor { node: NodeId(1), incarnation: Incarnation(2), lowest_open: 70_000 }];
+    let mut entries = vec![("floors", Entry { floors, proposals: Vec::new() })];
+    for (number, (name, command)) in (1..).zip(commands) {
+        let proposals = vec![proposal(number, None, command)];
+        entries.push((name, Entry { floors: Vec::new(), proposals }));
+    }
+    let scopes = [KeyScope::Player(player("ann")), KeyScope::Address("192.0.2.7".into())];
+    let keyed = scopes.map(|scope| {
+        let key = ScopedKey { scope, key: "retry-1".parse().unwrap() };
+        proposal(300, Some(key), Tick.into())
+    });
+    entries.push(("client-keys", Entry { floors: Vec::new(), proposals: keyed.to_vec() }));
+    entries
+}
+
+/// A machine with something in every one of its parts.
+fn busy() -> (Machine, MemoryRecords) {
+    let (mut machine, mut records) = (Machine::new(), MemoryRecords::default());
+    let mut sequence = 0;
+    let mut apply = |node: u64, key: Option<&str>, command: Command| {
+        sequence += 1;
+        let client_key = key.map(|key| ScopedKey {
+            scope: KeyScope::Player(player("cat")),
+            key: key.parse().unwrap(),
+        });
+        let mut proposal = proposal(sequence, client_key, command);
+        proposal.request.node = NodeId(node);
+        let entry = Entry { floors: Vec::new(), proposals: vec![proposal] };
+        let applied = machine.apply_entry(&mut records, sequence, &entry).remove(0);
+        assert!(applied.outcome.is_ok(), "{applied}");
+        applied
+    };
+    for node in 1..=2 {
+        apply(node, None, NodeUp { packs: vec![pack()], level: 1, grace_ms: 0 }.into());
+    }
+    apply(1, None, ActivatePack { pack: pack() }.into());
+    let names = ["ann", "bob", "cat", "dan", "eve"];
+    for (name, node) in names.into_iter().zip([1, 1, 2, 2, 2]) {
+        apply(1, None, CreatePlayer { player: player(name), name: name.into() }.into());
+        let open = OpenSession {
+            session: session(name, "1"),
+            socket: format!("{name}-1").parse().unwrap(),
+            address: "192.0.2.7".into(),
+            chosen: true,
+            authenticated: false,
+        };
+        apply(node, None, open.into());
+    }
+    let join = |name: &str| -> Command {
+        let socket = format!("{name}-1").parse().unwrap();
+        let clocks = Clocks { turn_s: 30, total_s: 900, animation_max_ms: 20_000 };
+        JoinQueue { session: session(name, "1"), socket, team: "[1]".into(), clocks }.into()
+    };
+    let mut rooms = Vec::new();
+    for name in names {
+        for effect in apply(1, None, join(name)).effects {
+            if let Effect::RoomOpened { room, .. } = effect {
+                rooms.push(room);
+            }
+        }
+    }
+    let second = rooms[1];
+    let close = CloseSession {
+        session: session("bob", "1"),
+        socket: "bob-1".parse().unwrap(),
+        grace_ms: 60_000,
+    };
+    apply(1, None, close.into());
+    let input = AppendInput {
+        session: session("cat", "1"),
+        room: second,
+        input: Input::Select(Seat::A, "{}".into()),
+    };
+    apply(2, Some("retry-1"), input.into());
+    let outcome = Outcome { winner: None, reason: EndReason::AllPetFainted };
+    let end = EndBattle { room: second, after: 1, outcome, digest: Digest([8; 32]) };
+    apply(2, None, end.into());
+    let gone = NodeGone { node: NodeId(2), incarnation: Incarnation(1), grace_ms: 0 };
+    apply(1, None, gone.into());
+    (machine, records)
+}
+
+fn proposal(sequence: u64, client_key: Option<ScopedKey>, command: Command) -> Proposal {
+    Proposal {
+        request: RequestId { node: NodeId(1), incarnation: Incarnation(1), sequence },
+        client_key,
+        at: LogTime(1_000 * sequence),
+        wall: WallTime(1_700_000_000_000 + sequence),
+        seed: [11; 16],
+        command,
+    }
+}
+
+fn player(name: &str) -> PlayerId {
+    format!("{name:_<21}").parse().unwrap()
+}
+
+fn session(player_name: &str, id: &str) -> SessionKey {
+    SessionKey { player: player(player_name), session: id.parse().unwrap() }
+}
+
+fn pack() -> PackRef {
+    PackRef { engine: "builtin/1".into(), digest: Digest([5; 32]) }
+}
+
+fn testdata() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> =
+        text.chars().map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap()).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
