@@ -1,0 +1,111 @@
+//! The promises of the game, checked against what a listener hears and a reader sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+use serverv2_machine::{Effect, Machine, PlayerId, RoomId, Seat, SessionKey};
+
+/// What somebody knows who only listens to the effects.
+#[derive(Default)]
+pub(crate) struct Model {
+    sessions: BTreeSet<SessionKey>,
+    tickets: BTreeSet<SessionKey>,
+    inputs: BTreeMap<RoomId, u32>,
+    live: BTreeSet<RoomId>,
+    lost: BTreeSet<(RoomId, Seat)>,
+}
+
+impl Model {
+    pub(crate) fn follow(&mut self, effect: &Effect) -> Result<(), TestCaseError> {
+        match effect {
+            Effect::SessionOpened { session, .. } => {
+                self.sessions.insert(session.clone());
+            }
+            Effect::SessionClosed { session, .. } => {
+                prop_assert!(self.sessions.remove(session), "closed twice: {session}");
+            }
+            Effect::TicketAdded { session } => {
+                self.tickets.insert(session.clone());
+            }
+            Effect::TicketRemoved { session } => {
+                prop_assert!(self.tickets.remove(session), "removed twice: {session}");
+            }
+            Effect::MatchFound { session, .. } => {
+                prop_assert!(self.tickets.remove(session), "no ticket to consume: {session}");
+                prop_assert!(self.sessions.contains(session), "paired while away: {session}");
+            }
+            Effect::RoomOpened { room, setup, .. } => {
+                prop_assert!(setup.players[0].player != setup.players[1].player);
+                prop_assert!(self.live.insert(*room), "opened twice");
+                self.inputs.insert(*room, 0);
+            }
+            Effect::InputAppended { room, input } => {
+                prop_assert!(self.live.contains(room), "an input after the end");
+                let last = self.inputs.get_mut(room).unwrap();
+                *last += 1;
+                prop_assert_eq!(input.number, *last);
+            }
+            Effect::SeatLost { room, seat } => {
+                prop_assert!(self.lost.insert((*room, *seat)), "lost twice");
+            }
+            Effect::SeatBack { room, seat } => {
+                prop_assert!(self.lost.remove(&(*room, *seat)), "back without a loss");
+            }
+            Effect::BattleEnded { room, .. } => {
+                prop_assert!(self.live.remove(room), "ended twice");
+            }
+            Effect::RoomRemoved { room } => {
+                prop_assert!(!self.live.contains(room), "removed while live");
+                prop_assert!(self.inputs.remove(room).is_some(), "removed twice");
+            }
+            Effect::SeatBound { .. } | Effect::HomeMoved { .. } | Effect::NodeCountedOut { .. } => {
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn compare(&self, machine: &Machine) -> Result<(), TestCaseError> {
+        let sessions: BTreeSet<_> = machine.sessions().map(|(key, _)| key).collect();
+        prop_assert_eq!(&sessions, &self.sessions);
+        let tickets: BTreeSet<_> = machine.queue().map(|ticket| ticket.session.clone()).collect();
+        prop_assert_eq!(&tickets, &self.tickets);
+        let rooms: BTreeMap<_, _> =
+            machine.rooms().map(|room| (room.id, room.last_number())).collect();
+        prop_assert_eq!(&rooms, &self.inputs);
+        let counts = machine.counts();
+        prop_assert_eq!(counts.players_in_rooms, 2 * self.live.len());
+        prop_assert_eq!(counts.rooms, rooms.len());
+        prop_assert_eq!(counts.tickets, tickets.len());
+        let online: BTreeSet<_> = sessions.iter().map(|key| key.player).collect();
+        prop_assert_eq!(counts.online_players, online.len());
+        Ok(())
+    }
+}
+
+pub(crate) fn check_invariants(machine: &Machine) -> Result<(), TestCaseError> {
+    let mut seated = BTreeSet::new();
+    for room in machine.rooms() {
+        for (number, input) in (1..).zip(room.inputs) {
+            prop_assert_eq!(input.number, number);
+        }
+        for (seat, view) in Seat::BOTH.into_iter().zip(&room.seats) {
+            if !room.is_live() {
+                continue;
+            }
+            prop_assert!(seated.insert(view.session.clone()), "two live rooms: {}", view.session);
+            prop_assert_eq!(machine.seat_of(view.session), Some((room.id, seat)));
+            let here = view.lost_until.is_none() && !view.gone;
+            let connected = machine.session(view.session).is_some();
+            prop_assert!(view.gone || here == connected, "{} here={here}", view.session);
+        }
+    }
+    let pairable: BTreeSet<PlayerId> = machine
+        .queue()
+        .filter(|it| !it.suspended && machine.session(it.session).is_some())
+        .filter(|it| !seated.contains(it.session))
+        .map(|it| it.session.player)
+        .collect();
+    prop_assert!(pairable.len() < 2, "a pair is left");
+    Ok(())
+}

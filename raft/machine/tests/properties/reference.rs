@@ -1,0 +1,258 @@
+//! A machine that makes its own log: random steps become proposals that fit its state.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+use serverv2_machine::{
+    AbandonBattle, AbortBattle, ActivatePack, AppendInput, Applied, ClientKey, Clocks,
+    CloseSession, Command, CreatePlayer, Digest, Effect, EndBattle, EndReason, Entry, Floor,
+    Incarnation, Input, JoinQueue, KeyScope, LeaveQueue, LogTime, Machine, MemoryRecords, NodeGone,
+    NodeId, NodeUp, OpenSession, Outcome, PackRef, PlayerId, Position, Proposal, Rejection,
+    RequestId, RoomId, ScopedKey, Seat, SessionKey, SocketId, Tick, TickBattle, WallTime,
+};
+
+use crate::model::{Model, check_invariants};
+use crate::steps::{NODES, Step, Timed, Who};
+
+/// Makes a log out of steps by looking at the reference machine, and checks that machine.
+pub(crate) struct Reference {
+    pub(crate) machine: Machine,
+    pub(crate) records: MemoryRecords,
+    pub(crate) log: Vec<Entry>,
+    pub(crate) answers: Vec<Applied>,
+    proposals: Vec<Proposal>,
+    now: u64,
+    incarnations: BTreeMap<u64, u64>,
+    sequences: BTreeMap<u64, u64>,
+    rooms: Vec<RoomId>,
+    model: Model,
+}
+
+impl Reference {
+    pub(crate) fn run(steps: &[Timed]) -> Result<Self, TestCaseError> {
+        let mut this = Self {
+            machine: Machine::new(),
+            records: MemoryRecords::default(),
+            log: Vec::new(),
+            answers: Vec::new(),
+            proposals: Vec::new(),
+            now: 0,
+            incarnations: BTreeMap::new(),
+            sequences: BTreeMap::new(),
+            rooms: Vec::new(),
+            model: Model::default(),
+        };
+        for node in 1..=NODES {
+            this.step(&Step::Up { node }, true)?;
+        }
+        let request = this.request(1);
+        this.propose(request, ActivatePack { pack: pack() }.into(), None, true)?;
+        for player in 0..4 {
+            this.step(&Step::Create { player }, true)?;
+        }
+        for (step, pause, fresh) in steps {
+            this.now += pause;
+            this.step(step, *fresh)?;
+        }
+        Ok(this)
+    }
+
+    fn step(&mut self, step: &Step, fresh: bool) -> Result<(), TestCaseError> {
+        let mut client_key = None;
+        let (node, command): (u64, Command) = match *step {
+            Step::Up { node } => {
+                *self.incarnations.entry(node).or_default() += 1;
+                self.sequences.insert(node, 0);
+                let up = NodeUp { packs: vec![pack()], level: 1, grace_ms: 0 };
+                (node, up.into())
+            }
+            Step::Gone { by, node } => {
+                let incarnation = Incarnation(self.incarnations[&node]);
+                (self.live(by), NodeGone { node: NodeId(node), incarnation, grace_ms: 0 }.into())
+            }
+            Step::Create { player } => {
+                (self.live(1), CreatePlayer { player: player_id(player), name: "p".into() }.into())
+            }
+            Step::Open { who, socket, address, chosen, authenticated } => {
+                let address = format!("10.0.0.{address}").as_str().into();
+                let (session, socket) = (session(who), socket_id(socket));
+                let open = OpenSession { session, socket, address, chosen, authenticated };
+                let node = if who.stray { who.node } else { self.live(who.node) };
+                (node, open.into())
+            }
+            Step::Close { who, grace_ms } => {
+                let (node, session, socket) = self.through(who);
+                (node, CloseSession { session, socket, grace_ms }.into())
+            }
+            Step::Join { who, key } => {
+                let (node, session, socket) = self.through(who);
+                client_key = key.map(|key| ScopedKey {
+                    scope: KeyScope::Player(session.player),
+                    key: format!("k{key}").parse::<ClientKey>().unwrap(),
+                });
+                let clocks = Clocks { turn_s: 30, total_s: 900, animation_max_ms: 1 };
+                (node, JoinQueue { session, socket, team: "[]".into(), clocks }.into())
+            }
+            Step::Leave { who } => {
+                let (node, session, _) = self.through(who);
+                (node, LeaveQueue { session }.into())
+            }
+            Step::Abandon { who } => {
+                let (node, session, socket) = self.through(who);
+                (node, AbandonBattle { session, socket }.into())
+            }
+            Step::Input { who, room, kind } => {
+                let (node, session, _) = self.through(who);
+                let own = self.machine.seat_of(&session);
+                let (room, by) = own.unwrap_or_else(|| (self.room(room), Seat::A));
+                let input = match kind {
+                    0 => Input::Select(by, "{}".into()),
+                    1 => Input::Select(by.opponent(), "{}".into()),
+                    2 => Input::Tick,
+                    _ => Input::Ready(by),
+                };
+                (node, AppendInput { session, room, input }.into())
+            }
+            Step::TickBattle { room, late } => {
+                let (room, after) = self.room_after(room, late);
+                (self.live(1), TickBattle { room, after }.into())
+            }
+            Step::End { room, late, winner } => {
+                let (room, after) = self.room_after(room, late);
+                let winner = Seat::BOTH.get(usize::from(winner)).copied();
+                let outcome = Outcome { winner, reason: EndReason::AllPetFainted };
+                (self.live(2), EndBattle { room, after, outcome, digest: Digest([1; 32]) }.into())
+            }
+            Step::Abort { room, late } => {
+                let (room, after) = self.room_after(room, late);
+                (self.live(3), AbortBattle { room, after }.into())
+            }
+            Step::Tick => (self.live(1), Tick.into()),
+            Step::Repeat { which } => {
+                let again = self.proposals[which % self.proposals.len()].clone();
+                return self.repeat(again, fresh);
+            }
+            Step::Floor { node, back } => {
+                let lowest_open = self.sequences[&node].saturating_sub(back);
+                let incarnation = Incarnation(self.incarnations[&node]);
+                let floor = Floor { node: NodeId(node), incarnation, lowest_open };
+                self.log.push(Entry { floors: vec![floor], proposals: Vec::new() });
+                let index = self.log.len() as u64;
+                self.machine.apply_entry(&mut self.records, index, self.log.last().unwrap());
+                return Ok(());
+            }
+        };
+        let request = self.request(node);
+        self.propose(request, command, client_key, fresh)
+    }
+
+    fn propose(
+        &mut self,
+        request: RequestId,
+        command: Command,
+        client_key: Option<ScopedKey>,
+        fresh: bool,
+    ) -> Result<(), TestCaseError> {
+        let (at, wall) = (LogTime(self.now), WallTime(self.now));
+        let proposal = Proposal { request, client_key, at, wall, seed: [5; 16], command };
+        self.proposals.push(proposal.clone());
+        let applied = self.append(proposal, fresh);
+        if let (Command::Tick(_), Ok(_)) =
+            (&self.proposals.last().unwrap().command, &applied.outcome)
+        {
+            let next = self.machine.next_deadline();
+            prop_assert!(next.is_none_or(|next| next > self.machine.last_at()), "due, not done");
+        }
+        self.check(&applied)
+    }
+
+    fn repeat(&mut self, proposal: Proposal, fresh: bool) -> Result<(), TestCaseError> {
+        let first = self.answers.iter().find(|it| it.request == proposal.request).unwrap().clone();
+        let applied = self.append(proposal, fresh);
+        let unlearned =
+            matches!(applied.outcome, Err(Rejection::StaleRequest | Rejection::StaleIncarnation));
+        // A request of an unregistered process left no trace, so its copy is a new request.
+        if !matches!(first.outcome, Err(Rejection::StaleIncarnation | Rejection::NodeUnknown)) {
+            prop_assert!(applied.effects.is_empty(), "a copy had effects: {applied}");
+            prop_assert!(unlearned || applied.outcome == first.outcome, "{first} then {applied}");
+        }
+        self.check(&applied)
+    }
+
+    fn append(&mut self, proposal: Proposal, fresh: bool) -> Applied {
+        if fresh || self.log.is_empty() || self.log.last().unwrap().proposals.is_empty() {
+            self.log.push(Entry::default());
+        }
+        let index = self.log.len() as u64;
+        let entry = self.log.last_mut().unwrap();
+        let position = Position { index, offset: u32::try_from(entry.proposals.len()).unwrap() };
+        entry.proposals.push(proposal);
+        let proposal = entry.proposals.last().unwrap();
+        let applied = self.machine.apply(&mut self.records, position, proposal);
+        self.answers.push(applied.clone());
+        applied
+    }
+
+    fn check(&mut self, applied: &Applied) -> Result<(), TestCaseError> {
+        for effect in &applied.effects {
+            if let Effect::RoomOpened { room, .. } = effect {
+                self.rooms.push(*room);
+            }
+            self.model.follow(effect)?;
+        }
+        self.model.compare(&self.machine)?;
+        check_invariants(&self.machine)
+    }
+
+    fn request(&mut self, node: u64) -> RequestId {
+        let sequence = self.sequences.entry(node).or_default();
+        *sequence += 1;
+        let incarnation = Incarnation(self.incarnations[&node]);
+        RequestId { node: NodeId(node), incarnation, sequence: *sequence }
+    }
+
+    /// This node, or the first that counts.
+    fn live(&self, node: u64) -> u64 {
+        let live: Vec<u64> = self.machine.nodes().filter(|it| it.live).map(|it| it.id.0).collect();
+        if live.contains(&node) { node } else { live.first().copied().unwrap_or(node) }
+    }
+
+    /// Who acts, and through which node and socket.
+    fn through(&self, who: Who) -> (u64, SessionKey, SocketId) {
+        let session = session(who);
+        match self.machine.session(&session).filter(|_| !who.stray) {
+            Some(view) => (view.node.0, session, view.socket.clone()),
+            None => (who.node, session, socket_id(9)),
+        }
+    }
+
+    /// One of the newest rooms, or one that never was.
+    fn room(&self, choice: usize) -> RoomId {
+        let nowhere: RoomId = "nowhere______________".parse().unwrap();
+        let newest = self.rooms.len().min(4);
+        self.rooms.iter().rev().nth(choice % (newest + 1)).copied().unwrap_or(nowhere)
+    }
+
+    fn room_after(&self, choice: usize, late: bool) -> (RoomId, u32) {
+        let room = self.room(choice);
+        let last = self.machine.room(room).map_or(0, |view| view.last_number());
+        (room, last + u32::from(late))
+    }
+}
+fn pack() -> PackRef {
+    PackRef { engine: "builtin/1".into(), digest: Digest([2; 32]) }
+}
+
+fn player_id(player: u8) -> PlayerId {
+    format!("player{player}______________").parse().unwrap()
+}
+
+fn session(who: Who) -> SessionKey {
+    let session = format!("s{}", who.session).parse().unwrap();
+    SessionKey { player: player_id(who.player), session }
+}
+
+fn socket_id(socket: u8) -> SocketId {
+    format!("k{socket}").parse().unwrap()
+}
