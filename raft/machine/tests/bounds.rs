@@ -1,0 +1,208 @@
+//! Every bound that a test can reach: what is refused when it is full, and that it empties again.
+
+#![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
+
+use std::sync::Arc;
+
+use serverv2_machine::limits::{
+    ANSWERS_PER_NODE_MAX, INPUTS_MAX, NODES_MAX, PACKS_PER_NODE_MAX, ROOMS_MAX,
+    SESSIONS_PER_PLAYER_MAX, TICKETS_MAX,
+};
+use serverv2_machine::{
+    ActivatePack, AppendInput, Applied, Clocks, Command, CreatePlayer, Digest, Effect, EndBattle,
+    EndReason, Entry, Floor, Incarnation, Input, JoinQueue, LogTime, Machine, MemoryRecords,
+    NodeId, NodeUp, OpenSession, Outcome, PackRef, PlayerId, Proposal, Rejection, RequestId,
+    RoomId, Seat, SessionKey, Tick, TickBattle, WallTime,
+};
+
+/// A machine that forgets answers as they are given, as a well-behaved node lets it.
+struct World {
+    machine: Machine,
+    records: MemoryRecords,
+    index: u64,
+    now: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let (machine, records) = (Machine::new(), MemoryRecords::default());
+        let mut world = Self { machine, records, index: 0, now: 0 };
+        world.ok(NodeUp { packs: vec![pack(0)], level: 1, grace_ms: 0 });
+        world.ok(ActivatePack { pack: pack(0) });
+        world
+    }
+
+    fn apply_keeping_answers(&mut self, command: impl Into<Command>, floor: u64) -> Applied {
+        self.index += 1;
+        let (node, incarnation) = (NodeId(1), Incarnation(1));
+        let proposal = Proposal {
+            request: RequestId { node, incarnation, sequence: self.index },
+            client_key: None,
+            at: LogTime(self.now),
+            wall: WallTime(self.now),
+            seed: [1; 16],
+            command: command.into(),
+        };
+        let floors = vec![Floor { node, incarnation, lowest_open: floor }];
+        let entry = Entry { floors, proposals: vec![proposal] };
+        self.machine.apply_entry(&mut self.records, self.index, &entry).remove(0)
+    }
+
+    fn apply(&mut self, command: impl Into<Command>) -> Applied {
+        self.apply_keeping_answers(command, self.index)
+    }
+
+    fn ok(&mut self, command: impl Into<Command>) -> Applied {
+        let applied = self.apply(command);
+        assert!(applied.outcome.is_ok(), "{applied}");
+        applied
+    }
+
+    fn refused(&mut self, command: impl Into<Command>, why: &Rejection) -> Applied {
+        let applied = self.apply(command);
+        assert_eq!(applied.outcome.as_ref(), Err(why), "{applied}");
+        applied
+    }
+
+    /// Players with all the sessions they may have, as many as asked for in all.
+    fn connect(&mut self, sessions: usize) -> Vec<SessionKey> {
+        let keys: Vec<_> = (0..sessions).map(session).collect();
+        for (number, key) in keys.iter().enumerate() {
+            if number % SESSIONS_PER_PLAYER_MAX == 0 {
+                self.ok(CreatePlayer { player: key.player, name: "p".into() });
+            }
+            self.ok(OpenSession {
+                session: key.clone(),
+                socket: "k".parse().unwrap(),
+                address: "home".into(),
+                chosen: true,
+                authenticated: false,
+            });
+        }
+        keys
+    }
+}
+
+#[test]
+fn a_full_house_refuses_and_empties_again() {
+    let mut world = World::new();
+    // Two sessions a room, and some more. Players come in pairs of numbers far apart, so that
+    // joining in this order pairs each time.
+    let keys = world.connect(2 * ROOMS_MAX + 128);
+    let (seated, spare) = keys.split_at(2 * ROOMS_MAX);
+    let (first, second) = seated.split_at(ROOMS_MAX);
+    let mut rooms = Vec::new();
+    for (a, b) in first.iter().zip(second) {
+        world.ok(join(a));
+        rooms.extend(opened(&world.ok(join(b))));
+    }
+    assert_eq!(rooms.len(), ROOMS_MAX);
+
+    // No room is left: tickets wait, up to their own bound.
+    let (last, spare) = spare.split_last().unwrap();
+    for key in spare.iter().chain(seated).take(TICKETS_MAX) {
+        assert_eq!(opened(&world.ok(join(key))), []);
+    }
+    assert_eq!(world.machine.counts().tickets, TICKETS_MAX);
+    world.refused(join(last), &Rejection::QueueFull);
+
+    // An ended room still counts; a removed one makes place for the oldest pair of two players.
+    world.now = 1_000;
+    let draw = Outcome { winner: None, reason: EndReason::AllPetFainted };
+    let digest = Digest([3; 32]);
+    assert_eq!(
+        opened(&world.ok(EndBattle { room: rooms[0], after: 0, outcome: draw, digest })),
+        []
+    );
+    world.now = 6_000;
+    let applied = world.ok(Tick);
+    let [room] = opened(&applied)[..] else { panic!("one pair for one place: {applied}") };
+    let setup = world.machine.room(room).unwrap().setup;
+    assert_eq!(setup.players[0].player, spare[0].player);
+    assert_eq!(setup.players[1].player, spare[SESSIONS_PER_PLAYER_MAX].player);
+    world.ok(join(last));
+}
+
+#[test]
+fn one_input_too_many_aborts_the_battle() {
+    let mut world = World::new();
+    let keys = world.connect(SESSIONS_PER_PLAYER_MAX + 1);
+    let (a, b) = (&keys[0], &keys[SESSIONS_PER_PLAYER_MAX]);
+    world.ok(join(a));
+    let room = opened(&world.ok(join(b)))[0];
+    let ready = || AppendInput { session: a.clone(), room, input: Input::Ready(Seat::A) };
+    for _ in 0..INPUTS_MAX {
+        world.ok(ready());
+    }
+    let applied = world.refused(ready(), &Rejection::InputsFull);
+    assert!(matches!(applied.effects[..], [Effect::BattleEnded { outcome: None, .. }]));
+    world.refused(ready(), &Rejection::BattleOver);
+    world.refused(TickBattle { room, after: INPUTS_MAX }, &Rejection::BattleOver);
+}
+
+#[test]
+fn a_node_that_keeps_all_its_requests_open_is_refused() {
+    let mut world = World::new();
+    let floor = world.index + 1;
+    for _ in 0..ANSWERS_PER_NODE_MAX {
+        let applied = world.apply_keeping_answers(Tick, floor);
+        assert!(applied.outcome.is_ok());
+    }
+    let applied = world.apply_keeping_answers(Tick, floor);
+    assert_eq!(applied.outcome, Err(Rejection::WindowFull));
+    world.ok(Tick);
+}
+
+#[test]
+fn nodes_and_packs_are_bounded() {
+    let mut world = World::new();
+    let up = |packs: usize| NodeUp { packs: (0..packs).map(pack).collect(), level: 1, grace_ms: 0 };
+    let mut start = |node: usize, command: NodeUp| {
+        let incarnation = Incarnation(1);
+        let proposal = Proposal {
+            request: RequestId { node: NodeId(node as u64), incarnation, sequence: 1 },
+            client_key: None,
+            at: LogTime(0),
+            wall: WallTime(0),
+            seed: [1; 16],
+            command: command.into(),
+        };
+        let entry = Entry { floors: Vec::new(), proposals: vec![proposal] };
+        world.machine.apply_entry(&mut world.records, 1_000, &entry).remove(0).outcome
+    };
+    assert_eq!(start(2, up(PACKS_PER_NODE_MAX + 1)), Err(Rejection::NodesFull));
+    let long = PackRef { engine: "e".repeat(65).as_str().into(), digest: Digest([0; 32]) };
+    let packs = vec![pack(0), long];
+    let refused = start(2, NodeUp { packs, level: 1, grace_ms: 0 });
+    assert_eq!(refused, Err(Rejection::InputInvalid));
+    for node in 2..=NODES_MAX {
+        assert!(start(node, up(PACKS_PER_NODE_MAX)).is_ok());
+    }
+    assert_eq!(start(NODES_MAX + 1, up(1)), Err(Rejection::NodesFull));
+}
+
+fn join(key: &SessionKey) -> JoinQueue {
+    JoinQueue {
+        session: key.clone(),
+        socket: "k".parse().unwrap(),
+        team: Arc::from("[]"),
+        clocks: Clocks { turn_s: 30, total_s: 900, animation_max_ms: 20_000 },
+    }
+}
+
+fn opened(applied: &Applied) -> Vec<RoomId> {
+    let opened = |effect: &Effect| match effect {
+        Effect::RoomOpened { room, .. } => Some(*room),
+        _ => None,
+    };
+    applied.effects.iter().filter_map(opened).collect()
+}
+
+fn session(number: usize) -> SessionKey {
+    let player: PlayerId = format!("{:_<21}", number / SESSIONS_PER_PLAYER_MAX).parse().unwrap();
+    SessionKey { player, session: format!("{number}").parse().unwrap() }
+}
+
+fn pack(number: usize) -> PackRef {
+    PackRef { engine: format!("builtin/{number}").as_str().into(), digest: Digest([0; 32]) }
+}
