@@ -177,6 +177,19 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// Whether the same request may succeed later although the caller does nothing else: something
+    /// is full or missing for the moment. (A new request id is needed: this one has its answer.)
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::SessionsFull
+                | Self::QueueFull
+                | Self::NoPack
+                | Self::NotEverywhere
+                | Self::WindowFull
+        )
+    }
+
     /// The stable code under which callers and logs know it.
     pub fn code(&self) -> &'static str {
         match self {

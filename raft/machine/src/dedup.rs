@@ -9,7 +9,8 @@
 //!   (`WindowFull`) and leaves no trace.
 //! * **Client keys.** A client asks again, perhaps through another node, with the id it chose
 //!   itself. Only successes are remembered: a refusal changed nothing, so the client may try again
-//!   with the same id. The same id with another command is refused (`KeyReused`). Bounded by scope,
+//!   with the same id. So may one whose join was undone by the loss of its connection: it retries
+//!   just because of that loss, and must not be told that it is queued. The same id with another command is refused (`KeyReused`). Bounded by scope,
 //!   by number of scopes and by [`CLIENT_KEY_MS`] of log time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -127,6 +128,21 @@ impl ClientKeys {
         }
         list.push_back(Remembered { key: key.key.clone(), kind, at: now, reply: reply.clone() });
         self.newest.insert((now, scope));
+    }
+
+    /// What was done under this id is undone: it may be used again.
+    pub(crate) fn forget(&mut self, key: &ScopedKey) {
+        let scope = bounded(&key.scope);
+        let Some(list) = self.scopes.get_mut(&scope) else { return };
+        if let Some(last) = list.back() {
+            self.newest.remove(&(last.at, scope.clone()));
+        }
+        list.retain(|it| it.key != key.key);
+        if let Some(last) = list.back() {
+            self.newest.insert((last.at, scope));
+        } else {
+            self.scopes.remove(&scope);
+        }
     }
 
     /// Forgets scopes with nothing fresh in them, and the oldest ones of more than `max`.

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::applied::{Applied, Done, Rejection, Reply};
 use crate::clock::{LogTime, WallTime};
-use crate::command::{Command, Entry, Proposal};
+use crate::command::{Command, Entry, Proposal, ScopedKey};
 use crate::dedup::{ClientKeys, Windows};
 use crate::due::DueSet;
 use crate::effect::Effect;
@@ -67,6 +67,7 @@ pub struct Position {
 pub(crate) struct Turn<'a> {
     pub(crate) records: &'a mut dyn Records,
     pub(crate) request: RequestId,
+    pub(crate) client_key: Option<&'a ScopedKey>,
     pub(crate) now: LogTime,
     pub(crate) wall: WallTime,
     pub(crate) seed: [u8; 16],
@@ -142,6 +143,7 @@ impl Machine {
         let mut turn = Turn {
             records,
             request,
+            client_key: proposal.client_key.as_ref(),
             now: self.now,
             wall: proposal.wall,
             seed: proposal.seed,

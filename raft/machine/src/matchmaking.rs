@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::applied::{Done, Queued, Rejection};
 use crate::clock::{LogTime, WallTime};
-use crate::command::JoinQueue;
+use crate::command::{JoinQueue, ScopedKey};
 use crate::due::Due;
 use crate::effect::Effect;
 use crate::ids::SessionKey;
@@ -45,6 +45,8 @@ pub(crate) struct Ticket {
     pub(crate) wall: WallTime,
     pub(crate) team: Arc<str>,
     pub(crate) clocks: Clocks,
+    /// The client's own id of the join, forgotten when a lost connection undoes the join.
+    pub(crate) key: Option<ScopedKey>,
     /// Set while its node's loss keeps it aside: when it is dropped.
     pub(crate) suspended: Option<LogTime>,
 }
@@ -127,7 +129,8 @@ impl Machine {
             _ => (self.queue.next_place(), turn.now, turn.wall),
         };
         let team = Arc::clone(&c.team);
-        let ticket = Ticket { place, at, wall, team, clocks: c.clocks, suspended: None };
+        let (clocks, key) = (c.clocks, turn.client_key.cloned());
+        let ticket = Ticket { place, at, wall, team, clocks, key, suspended: None };
         self.queue.put(&c.session, ticket);
         self.refresh_ticket(&c.session);
         turn.emit(Effect::TicketAdded { session: c.session.clone() });
@@ -150,6 +153,13 @@ impl Machine {
         }
     }
 
+    /// The session's connection is lost, and its ticket with it. A retry of the join under the
+    /// client's own id must then be a new join, or the client would wait for ever.
+    pub(crate) fn lose_ticket(&mut self, turn: &mut Turn<'_>, session: &SessionKey) {
+        self.forget_join(session);
+        self.drop_ticket(turn, session);
+    }
+
     pub(crate) fn drop_ticket(&mut self, turn: &mut Turn<'_>, session: &SessionKey) {
         if self.take_ticket(session).is_some() {
             turn.emit(Effect::TicketRemoved { session: session.clone() });
@@ -158,6 +168,7 @@ impl Machine {
 
     /// Keeps a ticket aside until its session joins again, at most until `drop_at`.
     pub(crate) fn suspend_ticket(&mut self, drop_at: LogTime, session: &SessionKey) {
+        self.forget_join(session);
         if let Some(ticket) = self.take_ticket(session) {
             let drop_at = ticket.suspended.unwrap_or(drop_at);
             self.due.add(drop_at, Due::TicketDrop(session.clone()));
@@ -181,6 +192,12 @@ impl Machine {
         let sessions: Vec<SessionKey> = self.queue.tickets.keys().cloned().collect();
         for session in sessions {
             self.refresh_ticket(&session);
+        }
+    }
+
+    fn forget_join(&mut self, session: &SessionKey) {
+        if let Some(key) = self.queue.get(session).and_then(|ticket| ticket.key.as_ref()) {
+            self.keys.forget(key);
         }
     }
 

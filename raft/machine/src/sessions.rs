@@ -155,7 +155,7 @@ impl Machine {
                 socket: was.socket.clone(),
                 node: was.node,
             });
-            self.drop_ticket(turn, &c.session);
+            self.lose_ticket(turn, &c.session);
             let grace_ms = c.grace_ms.min(GRACE_MAX_MS);
             self.lose_seat(turn, &c.session, &was, siblings, grace_ms);
         }
