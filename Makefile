@@ -1,0 +1,43 @@
+# The three commands of this project, and what each one means. `make help` prints them.
+#
+# CARGO_TARGET_DIR is respected: set it, and everything is built and found there.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+SERVER := $(abspath $(TARGET_DIR))/debug/serverv2
+# Most tests of tests/it wait for a server, not for the processor: more of them than there are cores.
+TEST_THREADS ?= 6
+
+.PHONY: help demo test check fix setup test-rust test-clients
+
+help: ## Print what can be made.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Build, then show a whole battle that survives kill -9.
+	cargo build --locked --bin serverv2
+	"$(SERVER)" demo
+
+test: setup test-rust test-clients ## Install what the tests need, then run all of them.
+
+check: ## Format, lints, licences: reads only.
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@bash tests/setup/deny.sh
+
+fix: ## Format the code in place.
+	cargo fmt --all
+
+setup: ## Install the programs and packages that the tests need; quick when they are there.
+	@bash tests/setup/debian.sh
+	@bash tests/setup/node.sh
+	@bash tests/setup/python.sh
+
+test-rust: ## Unit tests, property tests, and tests/it against real processes.
+	cargo test --locked --workspace -- --test-threads=$(TEST_THREADS)
+
+test-clients: ## Clients that others wrote: socket.io-client and python-socketio.
+	cargo build --locked --bin serverv2
+	SERVERV2_BIN="$(SERVER)" bash tests/setup/run-clients.sh

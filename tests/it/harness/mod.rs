@@ -1,0 +1,54 @@
+//! What the tests play with: servers as real processes, clients, battles.
+//!
+//! Nothing here knows the server's types: it knows the wire, as a client does.
+
+pub(crate) mod battle;
+mod codec;
+mod http;
+mod patch;
+pub(crate) mod process;
+mod raw;
+pub(crate) mod socket;
+pub(crate) mod team;
+
+use std::time::Duration;
+
+pub(crate) use battle::{Duel, Fighter};
+pub(crate) use http::Http;
+pub(crate) use process::Server;
+pub(crate) use raw::Raw;
+pub(crate) use socket::{Client, Dial};
+
+/// How long a test waits for what must come soon. Generous: a slow machine is no defect.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Makes a guest as clients do and gives its id.
+pub(crate) async fn guest(server: &Server) -> String {
+    let answer = Http::post(server, "/api/v1/auth/create-guest").send().await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["data"]["playerId"].as_str().expect("a guest has an id").to_owned()
+}
+
+/// Makes a guest and connects it without a session id.
+pub(crate) async fn connected_guest(server: &Server) -> (String, Client) {
+    let id = guest(server).await;
+    let client = Dial::player(server, &id).open().await;
+    (id, client)
+}
+
+/// Asks again until the answer is as wanted.
+pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F, wanted: impl Fn(&T) -> bool) -> T
+where
+    F: Future<Output = T>,
+    T: std::fmt::Debug,
+{
+    let began = tokio::time::Instant::now();
+    loop {
+        let answer = ask().await;
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(began.elapsed() < DEADLINE, "no {what} within {DEADLINE:?}; last answer {answer:?}");
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+}

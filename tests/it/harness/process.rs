@@ -1,0 +1,254 @@
+//! One server as an operator starts it: the real binary, a process of its own, a temporary folder.
+//!
+//! Promises: the process is killed and reaped when its handle is dropped, also when the test fails,
+//! and also when the test's own process is killed (a small guard waits for the pipe to it to
+//! close). The environment is empty but for what a test sets, so a setting of the machine that runs
+//! the tests changes nothing. A server that panics fails the test that started it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::DEADLINE;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_serverv2");
+/// Lines of the log shown when a test fails.
+const TAIL_LINES: usize = 60;
+
+/// How a server is started.
+#[derive(Clone, Default)]
+pub(crate) struct Options {
+    env: Vec<(String, String)>,
+    args: Vec<String>,
+}
+
+impl Options {
+    /// Sets an environment variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds an argument after `dev`.
+    pub(crate) fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// Starts `serverv2 dev` and waits until it says where it listens.
+    pub(crate) async fn start(self) -> Server {
+        let folder = Arc::new(tempfile::tempdir().expect("make a temporary folder"));
+        let process = Process::spawn(&self, folder.path()).await;
+        Server { options: self, folder, process: Some(process) }
+    }
+}
+
+/// A started server and its folder.
+pub(crate) struct Server {
+    options: Options,
+    folder: Arc<tempfile::TempDir>,
+    process: Option<Process>,
+}
+
+impl Server {
+    /// Starts `serverv2 dev` with no setting but a free port and a temporary folder.
+    pub(crate) async fn start() -> Self {
+        Options::default().start().await
+    }
+
+    /// A server with settings.
+    pub(crate) fn with(name: &str, value: &str) -> Options {
+        Options::default().env(name, value)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.process().address
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process().child.id()
+    }
+
+    /// Resident memory in KiB, as the kernel counts it.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the kernel tells VmRSS");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("VmRSS is a number")
+    }
+
+    /// Ends it as a power cut would, and reaps it.
+    pub(crate) fn kill9(&mut self) {
+        self.process.take().expect("the server runs").kill();
+    }
+
+    /// Starts it again on the same folder; the port is another one.
+    pub(crate) async fn restart(&mut self) {
+        assert!(self.process.is_none(), "it is still running");
+        self.process = Some(Process::spawn(&self.options, self.folder.path()).await);
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for its end.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the server runs");
+        signal("TERM", process.child.id());
+        let began = Instant::now();
+        loop {
+            if let Some(status) = process.child.try_wait().expect("it is our child") {
+                return status;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "still running 20 s after SIGTERM\n{}", process.log.tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("the server runs")
+    }
+}
+
+/// Runs the binary to its end, as someone with a mistake in the settings would see it.
+pub(crate) async fn run_to_end(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let folder = tempfile::tempdir().expect("make a temporary folder");
+    let mut command = Command::new(BINARY);
+    command.args(args).current_dir(folder.path()).env_clear().envs(env.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let child = command.spawn().expect("start the server binary");
+    let pid = child.id();
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
+    match tokio::time::timeout(DEADLINE, ended).await {
+        Ok(output) => output.expect("the waiting task does not panic").expect("read its output"),
+        Err(_) => {
+            signal("KILL", pid);
+            panic!("{args:?} with {env:?} was expected to end at once and is still running");
+        }
+    }
+}
+
+fn signal(name: &str, pid: u32) {
+    let status = Command::new("/bin/sh").args(["-c", "kill -s \"$0\" -- \"$1\"", name, &pid.to_string()]).status();
+    assert!(status.expect("sh can be started").success(), "kill -{name} {pid}");
+}
+
+struct Process {
+    child: Child,
+    guard: Child,
+    address: SocketAddr,
+    log: Log,
+    readers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Process {
+    async fn spawn(options: &Options, folder: &Path) -> Self {
+        let mut command = Command::new(BINARY);
+        command.args(["dev", "--port", "0", "--data-dir"]).arg(folder).args(&options.args);
+        command.current_dir(folder).env_clear().envs(options.env.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().expect("start the server binary");
+        // Reads until the pipe to it closes, which the kernel does when this process ends.
+        let guard = Command::new("/bin/sh")
+            .args(["-c", "read -r _; kill -s KILL -- \"-$0\"", &child.id().to_string()])
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("start the guard");
+        let log = Log::default();
+        let readers = vec![
+            log.follow("out", child.stdout.take().expect("stdout is piped")),
+            log.follow("err", child.stderr.take().expect("stderr is piped")),
+        ];
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        // Made before waiting, so that a server that never gets ready is killed as well.
+        let mut process = Self { child, guard, address: nowhere, log, readers };
+        process.address = process
+            .log
+            .wait("the line `listening http://…`", |line| line.strip_prefix("listening http://")?.trim().parse().ok())
+            .await;
+        process
+    }
+
+    fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The guard first: it must not outlive the process id it would kill.
+        let _ = self.guard.kill();
+        let _ = self.guard.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        if thread::panicking() {
+            eprintln!("--- end of the server's log\n{}", self.log.tail());
+        } else if let Some(line) = self.log.find(|line| line.contains("panicked at")) {
+            panic!("the server panicked: {line}\n{}", self.log.tail());
+        }
+    }
+}
+
+/// What a server wrote, line by line.
+#[derive(Clone, Default)]
+struct Log(Arc<LogInner>);
+
+#[derive(Default)]
+struct LogInner {
+    lines: Mutex<Vec<String>>,
+    grown: watch::Sender<usize>,
+}
+
+impl Log {
+    fn follow(&self, name: &'static str, from: impl Read + Send + 'static) -> thread::JoinHandle<()> {
+        let log = self.0.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+                log.lines.lock().push(String::from_utf8_lossy(&line).into_owned());
+                log.grown.send_modify(|lines| *lines += 1);
+            }
+            log.lines.lock().push(format!("(end of {name})"));
+            log.grown.send_modify(|lines| *lines += 1);
+        })
+    }
+
+    fn find(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
+        self.0.lines.lock().iter().find(|line| wanted(line)).cloned()
+    }
+
+    fn tail(&self) -> String {
+        let lines = self.0.lines.lock();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+
+    async fn wait<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let mut grown = self.0.grown.subscribe();
+        let found = async {
+            loop {
+                grown.borrow_and_update();
+                if let Some(found) = self.0.lines.lock().iter().find_map(|line| wanted(line)) {
+                    return Some(found);
+                }
+                if self.find(|line| line == "(end of out)").is_some() {
+                    return None;
+                }
+                grown.changed().await.expect("the log lives as long as its reader");
+            }
+        };
+        match tokio::time::timeout(DEADLINE, found).await {
+            Ok(Some(found)) => found,
+            Ok(None) => panic!("the server ended before {what}\n{}", self.tail()),
+            Err(_) => panic!("no {what} within {DEADLINE:?}\n{}", self.tail()),
+        }
+    }
+}

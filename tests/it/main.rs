@@ -1,0 +1,7 @@
+//! What a client or an operator may rely on, checked from outside: real processes, real sockets.
+//!
+//! The rows named in the tests are those of the compatibility checklist, contract section 10.
+//! Nothing here shares a type with the server. Each test has a server of its own on a free port
+//! with a temporary folder, so all may run at once.
+
+mod harness;

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Makes sure that the programs which the tests call are there. Installs Debian packages only for
+# those that are missing, only as root; anywhere else it says what to install and fails.
+#
+# Further program names may be given as arguments.
+set -euo pipefail
+
+missing=()
+
+# Debian's package for a program that is not there.
+need() {
+    local program=$1 package=$2
+    if ! command -v "$program" >/dev/null; then
+        missing+=("$package")
+    fi
+}
+
+need cc build-essential
+need node nodejs
+need npm npm
+need python3 python3
+for program in "$@"; do
+    need "$program" "$program"
+done
+# Debian ships Python without what a virtual environment needs.
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    missing+=(python3-venv)
+fi
+
+if ((${#missing[@]} > 0)); then
+    if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+        printf 'These packages are needed by the tests and missing: %s\n' "${missing[*]}" >&2
+        printf 'They can be installed automatically only as root on Debian; please install them and try again.\n' >&2
+        exit 1
+    fi
+    printf 'setup: installing %s\n' "${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+node_major=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
+if ((node_major < 18)); then
+    printf 'The client tests need Node 18 or newer (its built-in test runner); this one is %s.\n' "$(node --version)" >&2
+    exit 1
+fi
