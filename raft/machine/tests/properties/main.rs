@@ -40,7 +40,7 @@ fn replay(log: &[Entry], points: &[usize]) -> (Vec<Applied>, Machine, MemoryReco
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn equal_logs_give_equal_machines(
