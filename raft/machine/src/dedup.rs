@@ -109,9 +109,18 @@ struct Remembered {
 impl ClientKeys {
     /// What to say to a request with this id without applying it, if anything.
     pub(crate) fn answer(&self, key: &ScopedKey, kind: u8, now: LogTime) -> Option<Outcome> {
-        let remembered = self.scopes.get(&bounded(&key.scope))?;
-        let found = remembered.iter().find(|it| it.key == key.key && is_fresh(it, now))?;
+        let found = self.find(key, now)?;
         Some(if found.kind == kind { Ok(found.reply.clone()) } else { Err(Rejection::KeyReused) })
+    }
+
+    /// The answer that was given under this id, whatever was asked.
+    pub(crate) fn answered(&self, key: &ScopedKey, now: LogTime) -> Option<&Reply> {
+        self.find(key, now).map(|found| &found.reply)
+    }
+
+    fn find(&self, key: &ScopedKey, now: LogTime) -> Option<&Remembered> {
+        let remembered = self.scopes.get(&bounded(&key.scope))?;
+        remembered.iter().find(|it| it.key == key.key && is_fresh(it, now))
     }
 
     pub(crate) fn remember(&mut self, key: &ScopedKey, kind: u8, now: LogTime, reply: &Reply) {

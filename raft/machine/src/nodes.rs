@@ -5,7 +5,9 @@
 //! (`NodeUnknown`), because the sessions it opened could not be told from those of a former
 //! process. A process that was counted out, or has a successor, is refused (`StaleIncarnation`).
 //! A process that lacks the behaviour level or the active pack in force is not let in
-//! (`NotEverywhere`): it could neither follow the log nor show a battle.
+//! (`NotEverywhere`): it could neither follow the log nor show a battle. Where no other node is live
+//! nobody could show it; then the first pack that the process brings becomes the active one, so that
+//! a changed pack folder does not lock a lone node out of its own data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,8 +84,12 @@ impl Machine {
         }
         let lacks_pack =
             self.nodes.active_pack.as_ref().is_some_and(|active| !c.packs.contains(active));
-        if c.level < self.level || lacks_pack {
+        let alone = self.nodes.live().all(|(other, _)| other == id);
+        if c.level < self.level || (lacks_pack && !alone) {
             return Err(Rejection::NotEverywhere);
+        }
+        if lacks_pack && let Some(brought) = c.packs.first() {
+            self.nodes.active_pack = Some(brought.clone());
         }
         let node = Node { incarnation, live: true, packs: c.packs.clone(), level: c.level };
         self.nodes.by_id.insert(id, node);

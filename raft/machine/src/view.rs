@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::applied::{Rejection, Reply};
 use crate::clock::{LogTime, WallTime};
-use crate::ids::{Incarnation, NodeId, RequestId, RoomId, Seat, SessionKey, SocketId};
+use crate::command::ScopedKey;
+use crate::ids::{Incarnation, NodeId, PlayerId, RequestId, RoomId, Seat, SessionKey, SocketId};
 use crate::input::{BattleSetup, Clocks, Digest, NumberedInput, Outcome, PackRef};
 use crate::machine::Machine;
 use crate::matchmaking::Ticket;
@@ -153,11 +154,27 @@ impl Machine {
         self.windows.answered(request)
     }
 
+    /// The remembered answer to a client's own request id: for a caller who wants to know whether a
+    /// request is a retry before checking what may have changed since its first time.
+    pub fn answered_key(&self, key: &ScopedKey) -> Option<&Reply> {
+        self.keys.answered(key, self.now)
+    }
+
     /// Where a session sits: its live room before any ended one, of those the newest.
     pub fn seat_of(&self, key: &SessionKey) -> Option<(RoomId, Seat)> {
         self.rooms
             .live_seat(key)
             .or_else(|| self.rooms.of_session(key).next().map(|(id, seat, _)| (id, seat)))
+    }
+
+    /// Where a session plays, its room's end not being recorded yet.
+    pub fn live_seat_of(&self, key: &SessionKey) -> Option<(RoomId, Seat)> {
+        self.rooms.live_seat(key)
+    }
+
+    /// Whether any session of this player has a seat in a live room.
+    pub fn has_live_seat(&self, player: PlayerId) -> bool {
+        self.rooms.live_of_player(player).next().is_some()
     }
 
     /// A room, until it is removed.
