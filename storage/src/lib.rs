@@ -1,1 +1,45 @@
-//! To be written.
+//! Durability: bytes on this node's disk, and when they are really there.
+//!
+//! This crate keeps a Raft log, a vote and snapshots. It knows **bytes, not meanings**: what an
+//! entry says is the business of its caller, who hands in types that can turn themselves into bytes
+//! ([`Record`]).
+//!
+//! What it promises:
+//! * Something is called durable only after `fdatasync` of the file that holds it.
+//! * Votes, appends, truncations and purges reach the disk in the order in which they were asked
+//!   for: one writer thread drains one queue ([`durable`]).
+//! * A folder belongs to one node and one format for ever; another one is refused with a text that
+//!   says why ([`Folder`]).
+//! * Damage is detected by checksums and said; damaged bytes are never handed out.
+//!
+//! What it refuses: retrying after a failed `fsync` (the kernel may have dropped the dirty pages, so
+//! a second one that succeeds proves nothing). The first error is the last: every waiter is told,
+//! and the node has to be started again.
+//!
+//! The layout of a data folder:
+//!
+//! ```text
+//! header      format, folder id, node id, checksum (text)
+//! lock        held exclusively by the running process
+//! log/        sled: tree `meta` and one tree for each 8192 log indexes
+//! snapshots/  <position>-<number>.snap files and `current`, which names the valid one
+//! ```
+
+mod durable;
+mod error;
+mod files;
+mod header;
+mod keys;
+mod log_cache;
+mod log_disk;
+mod log_store;
+mod pieces;
+mod snapshot_file;
+mod snapshot_store;
+
+pub use durable::Done;
+pub use error::StorageError;
+pub use header::{Folder, FolderId};
+pub use log_store::{LogStore, Purged, Record};
+pub use snapshot_file::{SnapshotFile, SnapshotReader};
+pub use snapshot_store::SnapshotStore;

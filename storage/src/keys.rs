@@ -1,0 +1,50 @@
+//! All keys and tree names of the log database. No other file spells one.
+//!
+//! Log entries live in one tree for each [`SEGMENT_ENTRIES`] indexes, because dropping a tree is some
+//! fifty times faster than removing its keys: purging is dropping.
+
+/// Indexes in one tree of the log.
+pub(crate) const SEGMENT_ENTRIES: u64 = 8192;
+
+/// The tree of everything that is not a log entry.
+pub(crate) const META: &str = "meta";
+/// Id of the folder this database was made in.
+pub(crate) const FOLDER: &str = "folder";
+/// How often the folder was opened.
+pub(crate) const BOOTS: &str = "boots";
+/// The last vote.
+pub(crate) const VOTE: &str = "vote";
+/// How far entries are known to be committed.
+pub(crate) const COMMITTED: &str = "committed";
+/// The last purged position.
+pub(crate) const PURGED: &str = "purged";
+
+const LOG_PREFIX: &str = "log/";
+
+/// Which tree holds this index.
+pub(crate) fn segment_of(index: u64) -> u64 {
+    index / SEGMENT_ENTRIES
+}
+
+/// The name of a segment's tree.
+pub(crate) fn segment_name(segment: u64) -> String {
+    format!("{LOG_PREFIX}{segment}")
+}
+
+/// The segment of a tree, if it is one of the log.
+pub(crate) fn parse_segment(name: &[u8]) -> Option<u64> {
+    std::str::from_utf8(name).ok()?.strip_prefix(LOG_PREFIX)?.parse().ok()
+}
+
+/// The key of one piece of an entry: sorts by index, then by piece.
+pub(crate) fn piece(index: u64, number: u16) -> [u8; 10] {
+    let mut key = [0; 10];
+    key[..8].copy_from_slice(&index.to_be_bytes());
+    key[8..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The index that a piece's key belongs to.
+pub(crate) fn piece_index(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(..8)?.try_into().ok()?))
+}

@@ -1,0 +1,337 @@
+//! The Raft log of one node: entries, the vote, how far it is committed, how far it is purged.
+//!
+//! Reading and writing are apart. What is asked for takes effect for readers at once, in memory;
+//! the writer thread brings it to the disk in the same order. Only appends and votes have waiters
+//! that learn of durability; truncating, purging and saving the committed position return at once.
+//! That is safe: each of them leaves a state that is also right if it is found undone after a crash.
+//!
+//! The vote that readers see is the last durable one, never one that is on its way.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::durable::{Disk, Done, Durable};
+use crate::error::StorageError;
+use crate::header::Folder;
+use crate::keys;
+use crate::log_cache::{CACHE_BYTES_MAX, CACHE_ENTRIES_MAX, Cache, Stamp};
+use crate::log_disk::LogDisk;
+use crate::pieces::Joined;
+
+/// An entry of the log, of which this crate knows only how it becomes bytes.
+pub trait Record: Clone + Send + Sync + Sized + 'static {
+    /// Its place in the log.
+    fn index(&self) -> u64;
+
+    /// Its bytes. Runs on the writer thread; an error stops the store.
+    fn encode(&self) -> Result<Vec<u8>, String>;
+
+    /// The entry of these bytes. Never panics; an error means that they are not what was written.
+    fn decode(bytes: &[u8]) -> Result<Self, String>;
+}
+
+/// How far the log is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// The last index that is gone.
+    pub index: u64,
+    /// What the caller wants to know about it.
+    pub about: Vec<u8>,
+}
+
+struct State<R> {
+    vote: Option<Vec<u8>>,
+    committed: Option<Vec<u8>>,
+    purged: Option<Purged>,
+    /// Indexes that can be read.
+    range: Range<u64>,
+    cache: Cache<R>,
+}
+
+enum Write<R> {
+    Vote(Vec<u8>),
+    Append(Vec<(Stamp, R)>),
+    TruncateFrom(u64),
+    Purge(Purged),
+    Committed(Vec<u8>),
+}
+
+/// An open log. One for each folder; shared by reference.
+pub struct LogStore<R> {
+    state: Arc<Mutex<State<R>>>,
+    // Held while a change is made in memory and queued: the order in memory is the order on the
+    // disk. Not the lock of `state`, which the writer needs to make room in the queue.
+    order: Mutex<()>,
+    disk: LogDisk,
+    boots: u64,
+    // Last: its drop writes what is queued, with the rest still there.
+    durable: Durable<Write<R>>,
+}
+
+impl<R: Record> LogStore<R> {
+    /// Opens the log of a folder, checks it, and counts this opening durably.
+    pub fn open(folder: &mut Folder) -> Result<Self, StorageError> {
+        Self::open_with(folder, CACHE_ENTRIES_MAX, CACHE_BYTES_MAX)
+    }
+
+    fn open_with(
+        folder: &mut Folder,
+        cache_entries_max: usize,
+        cache_bytes_max: usize,
+    ) -> Result<Self, StorageError> {
+        let disk = LogDisk::open(folder)?;
+        disk.refuse_blobs()?;
+        let purged = disk.meta(keys::PURGED)?.map(|bytes| parse_purged(&bytes)).transpose()?;
+        if let Some(purged) = &purged {
+            // A process that died while purging may have left trees.
+            disk.drop_segments_upto(purged.index)?;
+        }
+        let first = purged.as_ref().map_or(0, |purged| purged.index + 1);
+        let range = readable(&disk, first)?;
+        let mut cache = Cache::new(range.end, cache_entries_max, cache_bytes_max);
+        for index in range.clone().rev() {
+            let bytes = whole(&disk, index)?;
+            if !cache.push_older(index, decode(index, &bytes)?, bytes.len()) {
+                break;
+            }
+        }
+        let boots = disk.count_boot()?;
+        let state = State {
+            vote: disk.meta(keys::VOTE)?,
+            committed: disk.meta(keys::COMMITTED)?,
+            purged,
+            range,
+            cache,
+        };
+        let state = Arc::new(Mutex::new(state));
+        let writer = LogWriter { disk: disk.clone(), state: Arc::clone(&state) };
+        Ok(Self { state, order: Mutex::new(()), disk, boots, durable: Durable::start(writer)? })
+    }
+
+    /// How often this folder was opened, this time included.
+    pub fn boots(&self) -> u64 {
+        self.boots
+    }
+
+    /// The last durable vote.
+    pub fn vote(&self) -> Option<Vec<u8>> {
+        self.state.lock().vote.clone()
+    }
+
+    /// Saves a vote; `done` says when it is durable.
+    pub fn save_vote(&self, vote: Vec<u8>, done: Done) -> Result<(), StorageError> {
+        self.durable.push(Write::Vote(vote), Some(done))
+    }
+
+    /// The committed position saved last.
+    pub fn committed(&self) -> Option<Vec<u8>> {
+        self.state.lock().committed.clone()
+    }
+
+    /// Saves the committed position, some time soon and never before the entries appended until now.
+    pub fn save_committed(&self, committed: Vec<u8>) -> Result<(), StorageError> {
+        self.state.lock().committed = Some(committed.clone());
+        self.durable.set_lazy(Write::Committed(committed))
+    }
+
+    /// How far the log is gone.
+    pub fn purged(&self) -> Option<Purged> {
+        self.state.lock().purged.clone()
+    }
+
+    /// The indexes that can be read.
+    pub fn range(&self) -> Range<u64> {
+        self.state.lock().range.clone()
+    }
+
+    /// Appends entries, each following the one before. They can be read when this returns; `done`
+    /// says when they are durable.
+    pub fn append(&self, records: Vec<R>, done: Done) -> Result<(), StorageError> {
+        let _order = self.order.lock();
+        let mut state = self.state.lock();
+        let mut stamped = Vec::with_capacity(records.len());
+        for record in records {
+            let index = record.index();
+            let empty = state.range.is_empty();
+            if index < state.range.start || (!empty && index != state.range.end) {
+                let range = &state.range;
+                return Err(StorageError::Stopped(format!(
+                    "entry {index} leaves a hole in {range:?}"
+                )));
+            }
+            if empty {
+                state.range.start = index;
+            }
+            state.range.end = index + 1;
+            stamped.push((state.cache.push(index, record.clone()), record));
+        }
+        drop(state);
+        self.durable.push(Write::Append(stamped), Some(done))
+    }
+
+    /// Removes the entries from this index on.
+    pub fn truncate_from(&self, index: u64) -> Result<(), StorageError> {
+        let _order = self.order.lock();
+        let mut state = self.state.lock();
+        state.cache.truncate_from(index);
+        state.range.end = state.range.end.min(index.max(state.range.start));
+        drop(state);
+        self.durable.push(Write::TruncateFrom(index), None)
+    }
+
+    /// Removes the entries up to and with a position, which may lie beyond the last one.
+    pub fn purge(&self, purged: Purged) -> Result<(), StorageError> {
+        let _order = self.order.lock();
+        let mut state = self.state.lock();
+        if state.purged.as_ref().is_some_and(|before| before.index >= purged.index) {
+            return Ok(());
+        }
+        state.cache.purge(purged.index);
+        let start = state.range.start.max(purged.index + 1);
+        state.range = start..state.range.end.max(start);
+        state.purged = Some(purged.clone());
+        drop(state);
+        self.durable.push(Write::Purge(purged), None)
+    }
+
+    /// The entries of a range that the log contains, in order. Stops early, but not before the first
+    /// one, when their bytes exceed `bytes_max`.
+    pub fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<R>, StorageError> {
+        let state = self.state.lock();
+        let start = range.start.max(state.range.start);
+        let end = range.end.min(state.range.end).max(start);
+        let cached_from = state.cache.range().start.clamp(start, end);
+        let cached: Vec<(R, usize)> = state
+            .cache
+            .read(cached_from..end)
+            .map(|(record, bytes)| (record.clone(), bytes))
+            .collect();
+        drop(state);
+
+        let mut found = Vec::with_capacity((end - start) as usize);
+        let mut bytes_read = 0;
+        for index in start..cached_from {
+            let bytes = match whole(&self.disk, index) {
+                Ok(bytes) => bytes,
+                // Purged or truncated while it was being read: the log does not contain it any more.
+                Err(_) if index < self.range().start => continue,
+                Err(_) if index >= self.range().end => return Ok(found),
+                Err(error) => return Err(error),
+            };
+            bytes_read += bytes.len();
+            if bytes_read > bytes_max && !found.is_empty() {
+                return Ok(found);
+            }
+            found.push(decode(index, &bytes)?);
+        }
+        for (record, bytes) in cached {
+            bytes_read += bytes;
+            if bytes_read > bytes_max && !found.is_empty() {
+                break;
+            }
+            found.push(record);
+        }
+        Ok(found)
+    }
+}
+
+/// The writer thread's side.
+struct LogWriter<R> {
+    disk: LogDisk,
+    state: Arc<Mutex<State<R>>>,
+}
+
+impl<R: Record> Disk for LogWriter<R> {
+    type Write = Write<R>;
+
+    fn commit(&mut self, writes: Vec<Write<R>>) -> Result<(), StorageError> {
+        let mut vote = None;
+        let mut appended: Vec<(u64, Stamp, usize)> = Vec::new();
+        for write in writes {
+            match write {
+                Write::Vote(bytes) => {
+                    self.disk.put_meta(keys::VOTE, &bytes)?;
+                    vote = Some(bytes);
+                }
+                Write::Append(records) => {
+                    let mut encoded = Vec::with_capacity(records.len());
+                    for (stamp, record) in &records {
+                        let bytes = record.encode().map_err(StorageError::Stopped)?;
+                        appended.push((record.index(), *stamp, bytes.len()));
+                        encoded.push((record.index(), bytes));
+                    }
+                    self.disk
+                        .put_entries(encoded.iter().map(|(index, bytes)| (*index, &bytes[..])))?;
+                }
+                Write::TruncateFrom(index) => self.disk.truncate_from(index)?,
+                Write::Purge(purged) => {
+                    self.disk.put_meta(keys::PURGED, &print_purged(&purged))?;
+                    self.disk.drop_segments_upto(purged.index)?;
+                }
+                Write::Committed(bytes) => self.disk.put_meta(keys::COMMITTED, &bytes)?,
+            }
+        }
+        self.disk.sync()?;
+        let mut state = self.state.lock();
+        if vote.is_some() {
+            state.vote = vote;
+        }
+        for (index, stamp, bytes) in appended {
+            state.cache.set_durable(index, stamp, bytes);
+        }
+        state.cache.evict();
+        Ok(())
+    }
+}
+
+/// What can be read after a crash. The last entry may be unfinished: it was never acknowledged.
+fn readable(disk: &LogDisk, first: u64) -> Result<Range<u64>, StorageError> {
+    let Some(start) = disk.first_index(first)? else { return Ok(first..first) };
+    let last = disk.last_index()?.unwrap_or(start);
+    if disk.entry(last)? == Joined::Incomplete {
+        tracing::warn!(index = last, "the last entry was never finished, it is dropped");
+        disk.truncate_from(last)?;
+        if last == start {
+            return Ok(first..first);
+        }
+        whole(disk, last - 1)?;
+        return Ok(start..last);
+    }
+    Ok(start..last + 1)
+}
+
+fn whole(disk: &LogDisk, index: u64) -> Result<Vec<u8>, StorageError> {
+    match disk.entry(index)? {
+        Joined::Whole(bytes) => Ok(bytes),
+        Joined::Incomplete => Err(StorageError::Corrupt(format!("entry {index} is missing"))),
+        Joined::Damaged => {
+            Err(StorageError::Corrupt(format!("entry {index} is not what was written")))
+        }
+    }
+}
+
+fn decode<R: Record>(index: u64, bytes: &[u8]) -> Result<R, StorageError> {
+    let record = R::decode(bytes)
+        .map_err(|why| StorageError::Corrupt(format!("entry {index} can't be read: {why}")))?;
+    if record.index() == index {
+        Ok(record)
+    } else {
+        Err(StorageError::Corrupt(format!("entry {index} says it is {}", record.index())))
+    }
+}
+
+fn print_purged(purged: &Purged) -> Vec<u8> {
+    [&purged.index.to_be_bytes()[..], &purged.about].concat()
+}
+
+fn parse_purged(bytes: &[u8]) -> Result<Purged, StorageError> {
+    let Some((index, about)) = bytes.split_first_chunk() else {
+        return Err(StorageError::Corrupt("the purged position can't be read".into()));
+    };
+    Ok(Purged { index: u64::from_be_bytes(*index), about: about.to_vec() })
+}
+
+#[cfg(test)]
+mod tests;
