@@ -1,1 +1,47 @@
-//! To be written.
+//! Consensus: an intent becomes a fact on every node, once.
+//!
+//! The path of a command, all of it in this crate:
+//!
+//! 1. [`Cluster::submit`] gives it a place in a bounded queue ([`batcher`]); a full queue says *busy*.
+//! 2. While one entry is under way the next one gathers: whatever is waiting when the way is free
+//!    becomes one log entry, stamped with log time, wall time and a seed. One append, one `fsync`,
+//!    one round of replication serve all of it.
+//! 3. openraft appends, replicates and commits the entry ([`log_adapter`], on the crate `storage`).
+//! 4. The applier thread feeds it to the machine ([`applier`]), publishes the effects in log order
+//!    ([`feed`]), and then answers whoever waits for one of its requests ([`requests`]).
+//!
+//! So nothing is answered before it is committed and applied *here*, and a local read stamped with
+//! index `i` ([`Cluster::read`]) sees exactly the effects of the entries up to `i` — no more, no less,
+//! because an entry is applied and published under one lock.
+//!
+//! This is the only crate that names openraft; whoever uses it sees commands, answers, effects and a
+//! status. It knows neither sockets nor HTTP nor Redis.
+//!
+//! Threads: openraft and everything asynchronous here run on a runtime of their own, so that a busy
+//! gateway can't delay a heartbeat; the log writer (in `storage`) and the applier have a thread each.
+//!
+//! # Caveats
+//!
+//! A node talks to no other one yet: [`network`] answers *unreachable* for every peer, and a data
+//! folder that names other voters finds no leader.
+
+mod applier;
+mod batcher;
+mod cluster;
+mod codec;
+mod error;
+mod feed;
+mod log_adapter;
+mod log_clock;
+mod network;
+mod node;
+mod requests;
+mod state_machine;
+mod status;
+mod types;
+
+pub use cluster::{Answer, Cluster, Committed, Stamped};
+pub use error::{ProposeError, StartError, StopReason};
+pub use feed::{EffectFeed, FeedItem};
+pub use node::NodeConfig;
+pub use status::Status;

@@ -37,6 +37,11 @@ impl SnapshotFile {
         &self.meta
     }
 
+    /// Whether both are the same file on this disk.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file)
+    }
+
     /// Reads its body from the start; any number of readers may do so at once.
     pub fn reader(&self) -> SnapshotReader {
         SnapshotReader {

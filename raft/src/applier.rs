@@ -1,0 +1,138 @@
+//! The one thread that changes the replicated state.
+//!
+//! For each entry it takes the write lock, lets the machine apply it, notes its index and publishes
+//! the effects, all under that lock; then it answers the waiters. Who reads under the read lock thus
+//! sees the state at one index, and the feed holds exactly what came before it.
+//!
+//! It does no IO and never waits for anybody: the feed is bounded and drops, waiters are told without
+//! waiting. A panic of the machine would be a defect; it ends the thread, openraft then gets an error
+//! instead of an answer, and the node stops rather than go on with half an entry.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use openraft::EntryPayload;
+use openraft::storage::ApplyResponder;
+use parking_lot::{RwLock, RwLockReadGuard};
+use serverv2_machine::{AppliedEntry, Machine, MemoryRecords};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cluster::Answer;
+use crate::feed::FeedSender;
+use crate::log_clock::LogClock;
+use crate::requests::Requests;
+use crate::types::{Batch, LogEntry, LogId, StoredMembership, TypeConfig};
+
+/// Pieces of work on their way to the thread; openraft waits for each, so there are few.
+const WORK_MAX: usize = 16;
+
+/// Everything that is replicated, at one index.
+#[derive(Clone, Default)]
+pub(crate) struct State {
+    pub(crate) machine: Machine,
+    pub(crate) records: MemoryRecords,
+    pub(crate) applied: Option<LogId>,
+    pub(crate) members: StoredMembership,
+}
+
+/// This node's copy of the replicated state. Written by the applier alone.
+#[derive(Clone, Default)]
+pub(crate) struct Replica(Arc<RwLock<State>>);
+
+impl Replica {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read()
+    }
+}
+
+/// An entry and openraft's own wish to know when it is applied.
+pub(crate) type Applicable = (LogEntry, Option<ApplyResponder<TypeConfig>>);
+
+/// What the thread is asked to do; `done` says when it has.
+pub(crate) enum Work {
+    Apply { entries: Vec<Applicable>, done: oneshot::Sender<()> },
+    Install { state: Box<State>, done: oneshot::Sender<()> },
+}
+
+pub(crate) struct Applier {
+    pub(crate) replica: Replica,
+    pub(crate) feed: FeedSender,
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) clock: Arc<LogClock>,
+}
+
+impl Applier {
+    /// Starts the thread; it ends when the sender is dropped.
+    pub(crate) fn start(self) -> Result<mpsc::Sender<Work>, io::Error> {
+        let (sender, receiver) = mpsc::channel(WORK_MAX);
+        std::thread::Builder::new().name("applier".into()).spawn(move || self.run(receiver))?;
+        Ok(sender)
+    }
+
+    fn run(self, mut work: mpsc::Receiver<Work>) {
+        while let Some(work) = work.blocking_recv() {
+            let done = match work {
+                Work::Apply { entries, done } => {
+                    for (entry, responder) in entries {
+                        self.apply(entry);
+                        if let Some(responder) = responder {
+                            responder.send(());
+                        }
+                    }
+                    done
+                }
+                Work::Install { state, done } => {
+                    self.install(*state);
+                    done
+                }
+            };
+            // openraft does not listen any more when it is being stopped.
+            let _ = done.send(());
+        }
+    }
+
+    fn apply(&self, entry: LogEntry) {
+        match entry.payload {
+            EntryPayload::Blank => self.replica.0.write().applied = Some(entry.log_id),
+            EntryPayload::Membership(members) => {
+                let mut state = self.replica.0.write();
+                state.applied = Some(entry.log_id);
+                state.members = StoredMembership::new(Some(entry.log_id), members);
+            }
+            EntryPayload::Normal(batch) => self.apply_batch(entry.log_id, &batch),
+        }
+    }
+
+    fn apply_batch(&self, log_id: LogId, batch: &Batch) {
+        let index = log_id.index;
+        let mut guard = self.replica.0.write();
+        let state = &mut *guard;
+        let applied: Arc<[_]> =
+            state.machine.apply_entry(&mut state.records, index, &batch.0).into();
+        state.applied = Some(log_id);
+        self.feed.publish(AppliedEntry { index, applied: Arc::clone(&applied) });
+        let at = state.machine.last_at();
+        drop(guard);
+
+        self.clock.applied(at, Instant::now());
+        for applied in &*applied {
+            let answer = Answer { index, outcome: applied.outcome.clone() };
+            self.requests.complete(applied.request, &answer);
+        }
+    }
+
+    /// A snapshot replaces everything. Requests that it contains stay without an answer here until
+    /// they are submitted again: the machine remembers it.
+    fn install(&self, state: State) {
+        let index = state.applied.map_or(0, |applied| applied.index);
+        let at = state.machine.last_at();
+        let mut guard = self.replica.0.write();
+        let before = std::mem::replace(&mut *guard, state);
+        self.feed.reset(index);
+        drop(guard);
+        self.clock.applied(at, Instant::now());
+        // Freeing a large state takes its time; nobody waits for this lock meanwhile.
+        drop(before);
+    }
+}

@@ -1,0 +1,205 @@
+//! All that the rest of the server knows of consensus: submit, read, look.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ReadPolicy;
+use openraft::errors::RaftError;
+use serverv2_machine::limits::ANSWERS_PER_NODE_MAX;
+use serverv2_machine::{
+    Command, Incarnation, LogTime, Machine, NodeId, Records, Rejection, Reply, Request, RequestId,
+    ScopedKey,
+};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
+
+use crate::batcher::Pending;
+use crate::error::{ProposeError, StartError, StopReason};
+use crate::feed::EffectFeed;
+use crate::node::{Node, NodeConfig};
+use crate::status::{self, Status};
+
+const READ_RETRY: Duration = Duration::from_millis(20);
+
+/// What became of a command, wherever it was applied first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Index of the entry that gave the answer; a local read sees it.
+    pub index: u64,
+    /// The answer; a refusal changed nothing.
+    pub outcome: Result<Reply, Rejection>,
+}
+
+/// A success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed<R> {
+    /// Index of the entry that gave the answer.
+    pub index: u64,
+    /// The command's own reply.
+    pub reply: R,
+}
+
+/// Something read, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamped<T> {
+    /// The state of exactly this index was read.
+    pub index: u64,
+    /// What was read.
+    pub value: T,
+}
+
+/// The node's handle on the cluster; cheap to clone. When the last one is dropped the node stops as if
+/// it had been killed: nothing acknowledged is lost.
+#[derive(Clone)]
+pub struct Cluster(Arc<Node>);
+
+impl Cluster {
+    /// Opens the data folder, recovers, finds or becomes the leader, and announces this process. The
+    /// feed starts with that announcement, after everything that was there before.
+    pub async fn start(config: NodeConfig) -> Result<(Self, EffectFeed), StartError> {
+        let (node, gate) = Node::start(&config).await?;
+        let cluster = Self(Arc::new(node));
+        let feed = gate.open();
+        cluster.announce(&config).await?;
+        cluster.0.set_started();
+        Ok((cluster, feed))
+    }
+
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.0.requests.node()
+    }
+
+    /// This process of it: counts the starts of its data folder.
+    pub fn incarnation(&self) -> Incarnation {
+        self.0.requests.incarnation()
+    }
+
+    /// A new request id. It stays in this node's window until it was submitted and that has ended, or
+    /// until it is given to [`Self::forget`]: an id that is neither holds the window back.
+    pub fn next_request(&self) -> RequestId {
+        self.0.requests.next()
+    }
+
+    /// Gives back a request id that will not be submitted.
+    pub fn forget(&self, request: RequestId) {
+        self.0.requests.forget(request);
+    }
+
+    /// Proposes a command and waits until it is applied here.
+    ///
+    /// Dropping the future takes nothing back: the proposal goes on. Submitting the same id again, at
+    /// the same time or later, does not do it twice.
+    pub async fn submit(
+        &self,
+        request: RequestId,
+        command: Command,
+        key: Option<ScopedKey>,
+    ) -> Result<Answer, ProposeError> {
+        let node = &self.0;
+        let hold = node.requests.claim(request);
+        if node.requests.open() > ANSWERS_PER_NODE_MAX {
+            return Err(ProposeError::Busy);
+        }
+        let deadline = Instant::now() + node.propose_deadline;
+        let (pending, mut ticket) = Pending::new(hold.clone(), command, key, deadline)?;
+        let mut answer = hold.answer();
+        node.queue.try_send(pending).map_err(|error| match error {
+            TrySendError::Full(_) => ProposeError::Busy,
+            TrySendError::Closed(_) => ProposeError::Stopped,
+        })?;
+        tokio::select! {
+            biased;
+            Ok(answer) = &mut answer => Ok(answer),
+            refused = &mut ticket.refused => match (answer.try_recv(), refused) {
+                (Ok(answer), _) => Ok(answer),
+                (Err(_), Ok(error)) => Err(error),
+                // Its keeper is gone without a word: the node was stopped.
+                (Err(_), Err(_)) if ticket.phase.cancel() => Err(ProposeError::Stopped),
+                (Err(_), Err(_)) => Err(ProposeError::Unknown),
+            },
+            () = tokio::time::sleep_until(deadline) => {
+                let never_left = ticket.phase.cancel();
+                Err(if never_left { ProposeError::Busy } else { ProposeError::Unknown })
+            }
+        }
+    }
+
+    /// Proposes a command under a request id of its own and gives its typed reply.
+    pub async fn propose<R: Request>(
+        &self,
+        request: R,
+        key: Option<ScopedKey>,
+    ) -> Result<Committed<R::Reply>, ProposeError> {
+        let Answer { index, outcome } =
+            self.submit(self.next_request(), request.into(), key).await?;
+        match R::Reply::try_from(outcome?) {
+            Ok(reply) => Ok(Committed { index, reply }),
+            Err(error) => {
+                // Only a client's own id, used for two different commands, could lead here.
+                tracing::error!(%error, "an answer has the wrong type");
+                Err(ProposeError::Unknown)
+            }
+        }
+    }
+
+    /// Reads this node's state. Short: entries are not applied meanwhile.
+    pub fn read<T>(&self, read: impl FnOnce(&Machine, &dyn Records) -> T) -> Stamped<T> {
+        let state = self.0.replica.read();
+        let index = state.applied.map_or(0, |applied| applied.index);
+        Stamped { index, value: read(&state.machine, &state.records) }
+    }
+
+    /// Reads a state that contains everything acknowledged anywhere before this call.
+    pub async fn read_linearizable<T>(
+        &self,
+        read: impl FnOnce(&Machine, &dyn Records) -> T,
+    ) -> Result<Stamped<T>, ProposeError> {
+        let raft = self.0.raft.clone();
+        // On the runtime of consensus, whose timers openraft uses.
+        let confirmed = self.0.handle.spawn(async move {
+            loop {
+                match raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+                    Ok(_) => return true,
+                    Err(RaftError::APIError(_)) => tokio::time::sleep(READ_RETRY).await,
+                    Err(RaftError::Fatal(_)) => return false,
+                }
+            }
+        });
+        let abort = confirmed.abort_handle();
+        match tokio::time::timeout(self.0.propose_deadline, confirmed).await {
+            Ok(Ok(true)) => Ok(self.read(read)),
+            Ok(Ok(false) | Err(_)) => Err(ProposeError::Stopped),
+            Err(_) => {
+                abort.abort();
+                Err(ProposeError::Busy)
+            }
+        }
+    }
+
+    /// The log time, as well as it is known here.
+    pub fn log_time(&self) -> LogTime {
+        self.0.clock.read(std::time::Instant::now())
+    }
+
+    /// How this node sees the cluster.
+    pub fn status(&self) -> Status {
+        let node = &self.0;
+        let applied = self.read(|_, _| ()).index;
+        status::look(&node.raft, applied, self.node(), self.incarnation(), node.is_started())
+    }
+
+    /// Waits until the node has stopped, and says why. Unless it was asked to, the process must exit
+    /// with an error: nothing is proposed or applied here any more.
+    pub async fn stopped(&self) -> StopReason {
+        let mut reason = self.0.stop.clone();
+        let stopped = reason.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        stopped.unwrap_or(StopReason::Shutdown)
+    }
+
+    /// Stops the node in order: what is queued for the disk is written, and the data folder can be
+    /// opened again when this returns.
+    pub async fn shutdown(&self) {
+        self.0.shutdown().await;
+    }
+}

@@ -1,0 +1,215 @@
+//! The requests of this process that are not settled: who waits for them, and which is the lowest.
+//!
+//! A request id is *open* from the moment it is given out until nobody has a use for it any more:
+//! neither a caller who waits for its answer or may still submit it, nor a proposal that is under way.
+//! The lowest open sequence is what this node states as its floor: the machine forgets the answers
+//! below it and refuses late copies, so an id must not close while a copy of it could still be proposed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serverv2_machine::{Floor, Incarnation, NodeId, RequestId};
+use tokio::sync::oneshot;
+
+use crate::cluster::Answer;
+
+/// All of a process's requests.
+pub(crate) struct Requests {
+    node: NodeId,
+    incarnation: Incarnation,
+    window: Mutex<Window>,
+}
+
+struct Window {
+    next: u64,
+    open: BTreeMap<RequestId, Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    /// Given out and not submitted yet.
+    unclaimed: bool,
+    holds: u32,
+    waiters: Vec<oneshot::Sender<Answer>>,
+}
+
+/// Keeps a request open.
+pub(crate) struct Hold {
+    requests: Arc<Requests>,
+    request: RequestId,
+}
+
+impl Requests {
+    pub(crate) fn new(node: NodeId, incarnation: Incarnation) -> Self {
+        let window = Window { next: 1, open: BTreeMap::new() };
+        Self { node, incarnation, window: Mutex::new(window) }
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Opens the next sequence.
+    pub(crate) fn next(&self) -> RequestId {
+        let mut window = self.window.lock();
+        let request = self.id(window.next);
+        window.next += 1;
+        window.open.insert(request, Open { unclaimed: true, ..Open::default() });
+        request
+    }
+
+    /// How many are open.
+    pub(crate) fn open(&self) -> usize {
+        self.window.lock().open.len()
+    }
+
+    /// Closes a request that was given out and will not be submitted.
+    pub(crate) fn forget(&self, request: RequestId) {
+        let mut window = self.window.lock();
+        if let Some(open) = window.open.get_mut(&request) {
+            open.unclaimed = false;
+            window.close_if_settled(request);
+        }
+    }
+
+    /// A caller submits a request, for the first time or again.
+    pub(crate) fn claim(self: &Arc<Self>, request: RequestId) -> Hold {
+        let mut window = self.window.lock();
+        let open = window.open.entry(request).or_default();
+        open.unclaimed = false;
+        open.holds += 1;
+        Hold { requests: Arc::clone(self), request }
+    }
+
+    /// Answers whoever waits for a request.
+    pub(crate) fn complete(&self, request: RequestId, answer: &Answer) {
+        if request.node != self.node {
+            return;
+        }
+        let mut window = self.window.lock();
+        let Some(open) = window.open.get_mut(&request) else { return };
+        let waiters = std::mem::take(&mut open.waiters);
+        drop(window);
+        for waiter in waiters {
+            // A caller that has given up does not listen any more.
+            let _ = waiter.send(answer.clone());
+        }
+    }
+
+    /// What this node states about its window.
+    pub(crate) fn floor(&self) -> Floor {
+        let window = self.window.lock();
+        let lowest = window.open.range(self.id(0)..=self.id(u64::MAX)).next();
+        let lowest_open = lowest.map_or(window.next, |(request, _)| request.sequence);
+        Floor { node: self.node, incarnation: self.incarnation, lowest_open }
+    }
+
+    fn id(&self, sequence: u64) -> RequestId {
+        RequestId { node: self.node, incarnation: self.incarnation, sequence }
+    }
+}
+
+impl Window {
+    fn close_if_settled(&mut self, request: RequestId) {
+        if self.open.get(&request).is_some_and(|open| open.holds == 0 && !open.unclaimed) {
+            self.open.remove(&request);
+        }
+    }
+}
+
+impl Hold {
+    pub(crate) fn request(&self) -> RequestId {
+        self.request
+    }
+
+    /// The answer, whenever it is applied here.
+    pub(crate) fn answer(&self) -> oneshot::Receiver<Answer> {
+        let (waiter, answer) = oneshot::channel();
+        let mut window = self.requests.window.lock();
+        let open = window.open.get_mut(&self.request).expect("a hold keeps its request open");
+        open.waiters.retain(|waiter| !waiter.is_closed());
+        open.waiters.push(waiter);
+        answer
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        self.requests.claim(self.request)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut window = self.requests.window.lock();
+        if let Some(open) = window.open.get_mut(&self.request) {
+            open.holds -= 1;
+            window.close_if_settled(self.request);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serverv2_machine::{Done, Reply};
+
+    use super::*;
+
+    fn requests() -> Arc<Requests> {
+        Arc::new(Requests::new(NodeId(1), Incarnation(7)))
+    }
+
+    fn floor(requests: &Requests) -> u64 {
+        requests.floor().lowest_open
+    }
+
+    #[test]
+    fn the_floor_is_the_lowest_request_that_somebody_may_still_use() {
+        let requests = requests();
+        assert_eq!(floor(&requests), 1);
+        let [first, second, third] = [requests.next(), requests.next(), requests.next()];
+        assert_eq!(floor(&requests), 1);
+        let caller = requests.claim(first);
+        let proposal = caller.clone();
+        requests.forget(second);
+        drop(caller);
+        assert_eq!(floor(&requests), 1, "its proposal is still under way");
+        drop(proposal);
+        assert_eq!(floor(&requests), 3);
+        drop(requests.claim(third));
+        assert_eq!(floor(&requests), 4);
+        assert_eq!(requests.open(), 0);
+    }
+
+    #[test]
+    fn a_request_submitted_again_is_open_again() {
+        let requests = requests();
+        let request = requests.next();
+        drop(requests.claim(request));
+        let again = requests.claim(request);
+        assert_eq!(floor(&requests), 1);
+        drop(again);
+        assert_eq!(floor(&requests), 2);
+    }
+
+    #[test]
+    fn every_waiter_of_a_request_is_answered_and_no_other() {
+        let requests = requests();
+        let [first, second] = [requests.next(), requests.next()];
+        let [a, b] = [requests.claim(first), requests.claim(first)];
+        let other = requests.claim(second);
+        let (mut of_a, mut of_b, mut of_other) = (a.answer(), b.answer(), other.answer());
+        let answer = Answer { index: 5, outcome: Ok(Reply::Done(Done)) };
+        requests.complete(first, &answer);
+        assert_eq!(of_a.try_recv().unwrap().index, 5);
+        assert_eq!(of_b.try_recv().unwrap().index, 5);
+        assert!(of_other.try_recv().is_err());
+        requests.complete(RequestId { incarnation: Incarnation(6), ..second }, &answer);
+        assert!(of_other.try_recv().is_err(), "a former process's");
+    }
+}
