@@ -301,3 +301,6 @@ impl Battle for BuiltinBattle {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

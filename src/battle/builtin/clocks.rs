@@ -222,3 +222,6 @@ impl Clocks {
 fn limit_ms(seconds: u32) -> i64 {
     if seconds == 0 { UNLIMITED_MS } else { i64::from(seconds) * 1000 }
 }
+
+#[cfg(test)]
+mod tests;
