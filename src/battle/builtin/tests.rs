@@ -13,7 +13,8 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 use serverv2_machine::{BattleSetup, Clocks, LogTime, NanoId, PlayerId, Seat, SetupSeat, WallTime};
 
-use crate::battle::engine::{BattleEngine, Call};
+use crate::battle::engine::{BattleEngine, Call, Viewer};
+use crate::battle::starter::sample_team;
 use crate::battle::team::normalize;
 use crate::battle::{BuiltinEngine, Pack};
 
@@ -27,7 +28,7 @@ fn player(seat: Seat) -> PlayerId {
 }
 
 /// A set-up of two payloads as clients send them.
-fn setup(engine: &BuiltinEngine, teams: [Value; 2], seed: u64, clocks: Clocks) -> BattleSetup {
+fn setup(engine: &BuiltinEngine, teams: &[Value; 2], seed: u64, clocks: Clocks) -> BattleSetup {
     let players = Seat::BOTH.map(|seat| {
         // Like every id of a client, unique to its team and no further.
         let mut count = 0_u32;
@@ -58,4 +59,46 @@ fn setup(engine: &BuiltinEngine, teams: [Value; 2], seed: u64, clocks: Clocks) -
 
 fn call(now_ms: u64, input: u32) -> Call {
     Call { now: LogTime(now_ms), wall: WallTime(1_750_000_000_000 + now_ms), input }
+}
+
+#[test]
+fn a_set_up_that_is_none_is_refused_and_never_panics() {
+    let teams = Seat::BOTH.map(|seat| sample_team(player(seat), "n", seat.index()));
+    let good = setup(&ENGINE, &teams, 1, CLOCKS);
+    assert!(ENGINE.init(&good).is_ok());
+    let refused = |team: &str| {
+        let mut bad = good.clone();
+        bad.players[1].team = team.into();
+        assert!(!ENGINE.knows_team(team));
+        ENGINE.init(&bad).err().expect("refused").0
+    };
+    for team in ["", "null", "[]", "{}", "{\"team\": []}", "\u{0}", &"[".repeat(16_384)] {
+        assert!(refused(team).starts_with("team of player B: "), "{team}");
+    }
+    let text = &good.players[1].team;
+    assert_eq!(refused(&text.replace("pet_", "pet_no_")), "team of player B: not of this pack");
+    let skill = text.replacen("\"skill_", "\"skill_no_", 1);
+    assert_eq!(refused(&skill), "team of player B: not of this pack");
+    let mark = text.replace("mark_ability_", "mark_no_");
+    assert_eq!(refused(&mark), "team of player B: not of this pack");
+
+    let mut foreign = good.clone();
+    foreign.players.swap(0, 1);
+    foreign.players[0].player = player(Seat::A);
+    let error = ENGINE.init(&foreign).err().expect("refused").0;
+    assert_eq!(error, "team of player A: of another player");
+    let mut other = good;
+    other.pack.engine = "builtin/0".into();
+    assert!(ENGINE.init(&other).is_err());
+}
+
+#[test]
+fn pets_of_both_teams_have_ids_of_their_own() {
+    let teams = Seat::BOTH.map(|seat| sample_team(player(seat), "n", seat.index()));
+    let battle = ENGINE.init(&setup(&ENGINE, &teams, 1, CLOCKS)).unwrap();
+    let view = battle.view(Viewer::Observer);
+    let ids = |seat: Seat| view.players[seat.index()].team.iter().map(|pet| pet.id);
+    assert!(ids(Seat::A).all(|id| ids(Seat::B).all(|other| other != id)));
+    // The older ticket's pets keep the ids its client knows.
+    assert_eq!(ids(Seat::A).next().unwrap().as_str(), "pet-00000000000000001");
 }

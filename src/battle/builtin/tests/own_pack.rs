@@ -42,7 +42,7 @@ fn one_turn(pets: usize, skills: [&str; 2]) -> (Vec<Event>, Progress) {
             .collect();
         json!({"name": "n", "id": player(seat), "team": pets})
     });
-    let mut battle = engine.init(&setup(&engine, teams, 1, CLOCKS)).unwrap();
+    let mut battle = engine.init(&setup(&engine, &teams, 1, CLOCKS)).unwrap();
     let mut clients = Clients::new(Care::Patch);
     clients.look_before_start(&*battle);
     let mut progress = battle.start(call(0, 1), &mut clients);

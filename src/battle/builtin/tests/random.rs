@@ -115,7 +115,7 @@ fn play(seed: u64, care: Care) -> Played {
         total_s: 20 + chance.below(400) as u32,
         animation_max_ms: chance.below(20_000) as u32,
     };
-    let mut battle = ENGINE.init(&setup(&ENGINE, teams, seed, clocks)).unwrap();
+    let mut battle = ENGINE.init(&setup(&ENGINE, &teams, seed, clocks)).unwrap();
     let mut clients = Clients::new(care);
     clients.look_before_start(&*battle);
     let mut animations = Vec::new();
@@ -141,7 +141,12 @@ fn play(seed: u64, care: Care) -> Played {
                 assert_eq!(verdict, expected);
                 progress
             }
-            75..82 => battle.tick(call, &mut clients),
+            75..82 => {
+                let progress = battle.tick(call, &mut clients);
+                let again = progress.wake_at.is_some_and(|at| at.0 <= now_ms);
+                assert!(!again, "a tick settles what it was called for: {progress:?}");
+                progress
+            }
             82..90 => {
                 let expected_ms = 1 + chance.below(30_000) as u32;
                 let (start, progress) =
@@ -261,7 +266,7 @@ fn sensible_battle(seed: u64) -> u32 {
     let mut chance = Chance(ChaCha8Rng::seed_from_u64(seed));
     let teams =
         Seat::BOTH.map(|seat| sample_team_from(&PACK, player(seat), "sample", chance.below(16), 3));
-    let mut battle = ENGINE.init(&setup(&ENGINE, teams, seed, CLOCKS)).unwrap();
+    let mut battle = ENGINE.init(&setup(&ENGINE, &teams, seed, CLOCKS)).unwrap();
     let mut clients = Clients::new(Care::Look);
     clients.look_before_start(&*battle);
     let mut input = 1;

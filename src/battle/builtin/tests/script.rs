@@ -80,7 +80,7 @@ impl Fight {
         }
         args.reject_next()?;
         let [a, b] = <[Value; 2]>::try_from(teams).expect("two seats");
-        let setup = setup(&ENGINE, [a, b], seed.into(), clocks);
+        let setup = setup(&ENGINE, &[a, b], seed.into(), clocks);
         let battle = ENGINE.init(&setup)?;
         let mut clients = Clients::new(Care::Patch);
         clients.look_before_start(&*battle);
@@ -250,7 +250,7 @@ impl Fight {
             return;
         }
         let pending: String = progress.pending.iter().map(Seat::to_string).collect();
-        let wake = progress.wake_at.map_or("never".to_owned(), |at| at.to_string());
+        let wake = progress.wake_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
         _ = writeln!(output, "=> waits for {pending:?} until {wake}");
     }
 
