@@ -2,8 +2,10 @@
 //!
 //! Run with `cargo bench --bench battle`. It prints and checks nothing; numbers belong to a machine.
 
+use std::error::Error;
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +20,9 @@ use serverv2_machine::{BattleSetup, Clocks, LogTime, NanoId, PlayerId, Seat, Set
 
 const LOADS: u32 = 50;
 const BATTLES: u32 = 300;
+/// About what a studio's pack has.
+const LARGE_SPECIES: usize = 150;
+const LARGE_SKILLS: usize = 1_000;
 
 /// What the host does for two sockets: view, delta, JSON.
 #[derive(Default)]
@@ -90,7 +95,46 @@ fn play(battle: &mut dyn Battle, number: u32, sink: &mut dyn Sink) -> (u32, u32)
     (battle.view(Viewer::Observer).current_turn, input)
 }
 
-fn main() {
+/// Writes a pack of the size of a studio's, with merge keys.
+fn write_large_pack(folder: &Path) -> std::io::Result<()> {
+    let manifest = r#"{"id": "large", "version": "1", "data": {"species": ["species.yaml"],
+        "skills": ["skills.yaml"]}}"#;
+    std::fs::write(folder.join("pack.json"), manifest)?;
+    let mut species = String::new();
+    for number in 0..LARGE_SPECIES {
+        _ = write!(
+            species,
+            "- id: pet_{number}\n  num: {number}\n  element: Fire\n  baseStats: {{hp: 80, atk: 80, \
+             def: 80, spa: 80, spd: 80, spe: 80}}\n  genderRatio: [50, 50]\n  heightRange: [1, 2]\n  \
+             weightRange: [1, 2]\n  ability: [mark_a{number}]\n  emblem: [mark_b]\n  \
+             learnable_skills:\n"
+        );
+        for skill in 0..20 {
+            let level = skill * 5;
+            let skill = (number * 7 + skill) % LARGE_SKILLS;
+            _ = writeln!(
+                species,
+                "    - {{skill_id: skill_{skill}, level: {level}, hidden: false}}"
+            );
+        }
+    }
+    std::fs::write(folder.join("species.yaml"), species)?;
+    let mut skills = String::from(
+        "- &base {id: skill_0, element: Fire, category: Physical, target: opponent, power: 60, \
+         rage: 20, accuracy: 95}\n",
+    );
+    for number in 1..LARGE_SKILLS {
+        _ = write!(
+            skills,
+            "- <<: *base\n  id: skill_{number}\n  element: Water\n  power: {}\n  tags: [a, b]\n  \
+             effect: [effect_{number}]\n",
+            number % 150
+        );
+    }
+    std::fs::write(folder.join("skills.yaml"), skills)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
     let mut report = String::new();
     let started = Instant::now();
     for _ in 0..LOADS {
@@ -98,6 +142,13 @@ fn main() {
     }
     let load = started.elapsed() / LOADS;
     _ = writeln!(report, "load the starter pack            {load:?}");
+
+    let folder = tempfile::tempdir()?;
+    write_large_pack(folder.path())?;
+    let started = Instant::now();
+    let large = Pack::from_folder(folder.path())?;
+    assert_eq!(large.all_skills().count(), LARGE_SKILLS);
+    _ = writeln!(report, "load a pack of a studio's size   {:?}", started.elapsed());
 
     let pack = Arc::new(Pack::starter());
     let engine = BuiltinEngine::new(pack.clone());
@@ -131,4 +182,5 @@ fn main() {
     _ = writeln!(report, "turn while catching up           {:?}", elapsed / turns);
     _ = writeln!(report, "  one input                      {:?}", elapsed / inputs);
     println!("{report}");
+    Ok(())
 }
