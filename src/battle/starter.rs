@@ -1,5 +1,7 @@
 //! Ready-made teams of the starter pack, for the demo and for tests.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 use serverv2_machine::PlayerId;
 
@@ -9,9 +11,10 @@ use super::team::{PETS_MAX, SKILLS_MAX};
 /// Pets of a sample team.
 const PETS: usize = 3;
 
-/// A valid `joinMatchmaking` payload of this player. Different variants bring different pets.
+/// A valid team payload of this player. Different variants bring different pets.
 pub fn sample_team(player: PlayerId, name: &str, variant: usize) -> Value {
-    sample_team_from(&Pack::starter(), player, name, variant, PETS)
+    static STARTER: LazyLock<Pack> = LazyLock::new(Pack::starter);
+    sample_team_from(&STARTER, player, name, variant, PETS)
 }
 
 /// The same with as many pets as asked for (1 to 6), from a pack that is already loaded.
