@@ -3,36 +3,81 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use serverv2_machine::NodeId;
+use serverv2_raft::{Cluster, NodeConfig, StartError};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::config::Settings;
 use crate::net::LocalConnections;
+use crate::rest::{BodyBudget, LocalStats};
+
+/// How long a request waits for its commit before its caller is told "unknown" (contract 3.3).
+const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often this node looks whether it can serve.
+const READINESS_PERIOD: Duration = Duration::from_millis(100);
 
 /// The parts.
 pub struct App {
     /// What the operator asked for.
     pub settings: Settings,
+    /// The replicated log and this node's replica of what it says.
+    pub cluster: Cluster,
     /// Whether traffic should come here.
-    pub readiness: LocalReadiness,
+    pub readiness: Arc<LocalReadiness>,
     /// The open connections of this process.
     pub connections: Arc<LocalConnections>,
-    started: Instant,
+    /// Memory for request bodies that are being read.
+    pub bodies: BodyBudget,
+    /// What the cluster counts, counted at intervals.
+    pub stats: LocalStats,
 }
 
 impl App {
-    /// Puts the parts together.
-    pub fn new(settings: Settings) -> Arc<Self> {
-        Arc::new(Self {
-            readiness: LocalReadiness::new(),
-            connections: LocalConnections::new(settings.connections_max),
-            started: Instant::now(),
+    /// Recovers this node's log and puts the parts together. Returns once this process is announced in
+    /// the log; until then nothing can be read or proposed.
+    pub async fn start(
+        settings: Settings,
+        readiness: Arc<LocalReadiness>,
+        connections: Arc<LocalConnections>,
+    ) -> Result<Arc<Self>, StartError> {
+        let (cluster, _feed) = Cluster::start(node_config(&settings)).await?;
+        let app = Arc::new(Self {
             settings,
-        })
+            cluster,
+            readiness,
+            connections,
+            bodies: BodyBudget::default(),
+            stats: LocalStats::default(),
+        });
+        app.readiness.set_ready(app.cluster.status().ready);
+        tokio::spawn(watch_readiness(app.cluster.clone(), app.readiness.clone()));
+        Ok(app)
     }
+}
 
-    /// Time since this process started serving.
-    pub fn uptime(&self) -> Duration {
-        self.started.elapsed()
+fn node_config(settings: &Settings) -> NodeConfig {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    NodeConfig {
+        node: NodeId(settings.node_id),
+        data_dir: settings.data_dir.clone(),
+        heartbeat_ms: ms(settings.raft_heartbeat),
+        election_min_ms: ms(settings.raft_election_min),
+        election_max_ms: ms(settings.raft_election_max),
+        snapshot_entries: settings.raft_snapshot_entries,
+        keep_entries: settings.raft_keep_entries,
+        packs: Vec::new(),
+        grace_ms: ms(settings.disconnect_grace),
+        waiting_proposals_max: settings.proposals_waiting_max,
+        propose_deadline: PROPOSE_PATIENCE,
+    }
+}
+
+/// Consensus publishes figures, not events; looking at them is cheap.
+async fn watch_readiness(cluster: Cluster, readiness: Arc<LocalReadiness>) {
+    while readiness.now().0 != State::Draining {
+        readiness.set_ready(cluster.status().ready);
+        sleep(READINESS_PERIOD).await;
     }
 }
 
@@ -47,17 +92,28 @@ pub enum State {
     Draining,
 }
 
-/// This node's [`State`] and since when.
-pub struct LocalReadiness(watch::Sender<(State, SystemTime)>);
+/// This process's [`State`], since when, and how long the process has been serving.
+pub struct LocalReadiness {
+    state: watch::Sender<(State, SystemTime)>,
+    started: Instant,
+}
+
+impl Default for LocalReadiness {
+    fn default() -> Self {
+        let state = watch::Sender::new((State::Starting, SystemTime::now()));
+        Self { state, started: Instant::now() }
+    }
+}
 
 impl LocalReadiness {
-    fn new() -> Self {
-        Self(watch::Sender::new((State::Starting, SystemTime::now())))
-    }
-
     /// The state and when it began.
     pub fn now(&self) -> (State, SystemTime) {
-        *self.0.borrow()
+        *self.state.borrow()
+    }
+
+    /// Time since this process began to serve.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// The node can serve, or can't for a while. Draining is for good.
@@ -73,11 +129,11 @@ impl LocalReadiness {
     /// Waits until this state is reached.
     pub async fn reached(&self, state: State) {
         // The sender lives in `self`, so this can't end early.
-        let _ = self.0.subscribe().wait_for(|(now, _)| *now == state).await;
+        let _ = self.state.subscribe().wait_for(|(now, _)| *now == state).await;
     }
 
     fn change(&self, to: State) {
-        self.0.send_if_modified(|(state, since)| {
+        self.state.send_if_modified(|(state, since)| {
             if *state == to || *state == State::Draining {
                 return false;
             }
@@ -85,5 +141,38 @@ impl LocalReadiness {
             (*state, *since) = (to, SystemTime::now());
             true
         });
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A real one-node cluster in a temporary folder, gone with its handle.
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::{self, Mode, Sources};
+
+    /// A started node.
+    pub(crate) struct Node {
+        /// Its parts.
+        pub(crate) app: Arc<App>,
+        // After the parts: fields are dropped in this order.
+        _folder: tempfile::TempDir,
+    }
+
+    impl Node {
+        /// A node with these flags; what they don't say is as in `dev`.
+        pub(crate) async fn start(flags: &[(&'static str, &str)]) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let mut given: BTreeMap<&'static str, String> =
+                flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+            given.insert("DATA_DIR", folder.path().to_str().unwrap().to_owned());
+            let sources = Sources { flags: given, env: &|_| None, file: None };
+            let settings = config::load(Mode::Dev, &sources).unwrap();
+            let connections = LocalConnections::new(settings.connections_max);
+            let app = App::start(settings, Arc::default(), connections).await.unwrap();
+            Self { app, _folder: folder }
+        }
     }
 }

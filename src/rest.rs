@@ -10,21 +10,56 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post, put};
 
-use crate::app::App;
+use crate::app::{App, LocalReadiness};
+use crate::config::Settings;
 
+mod auth;
+mod body;
+mod cluster;
 mod cors;
+mod error;
+mod guard;
+mod health;
+mod idempotency;
+mod time;
+
+pub use body::BodyBudget;
+pub use cluster::{LocalStats, Stats};
 
 /// All routes.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new().fallback(unknown).method_not_allowed_fallback(unknown).with_state(app)
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready).with_state(app.readiness.clone()))
+        .route("/cluster/status", get(cluster::status))
+        .route("/api/v1/auth/create-guest", post(auth::create_guest))
+        .route("/api/v1/auth/check-player/{playerId}", get(auth::check_player))
+        .route("/api/v1/auth/update-player-name", put(auth::update_player_name))
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
+        .with_state(app)
+}
+
+/// The routes of a node whose log is still being replayed: everything but its own state has to wait.
+pub fn starting_router(readiness: Arc<LocalReadiness>, settings: &Settings) -> Router {
+    let health = health::starting(readiness.clone(), settings.cluster_enabled);
+    Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(health::ready).with_state(readiness))
+        .fallback(async || error::ApiError::unavailable())
 }
 
 /// Puts the CORS rules around everything that is served, Socket.IO included.
-pub fn with_cors(service: Router, app: Arc<App>) -> Router {
-    service.layer(from_fn_with_state(app, cors::cors))
+pub fn with_cors(service: Router, settings: &Settings) -> Router {
+    let origins: cors::Origins = settings.cors_origins.clone().into();
+    service.layer(from_fn_with_state(origins, cors::cors))
 }
 
 async fn unknown(method: Method, uri: Uri) -> (StatusCode, String) {
     (StatusCode::NOT_FOUND, format!("Cannot {method} {}", uri.path()))
 }
+
+#[cfg(test)]
+mod tests;

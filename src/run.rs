@@ -3,9 +3,11 @@
 //! The listener and the stop signal are arguments, so that tests bring their own. Nagle's algorithm
 //! is off on every connection: a turn is a few hundred bytes that somebody waits for. A client that
 //! is slow to send its headers is closed, and so is an idle one.
+//!
+//! The port answers from the first moment. While the log is being replayed it says so
+//! ([`while_starting`]), so that nobody takes a starting node for a dead one.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,12 +26,14 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use crate::app::App;
+use crate::app::{App, LocalReadiness};
+use crate::config::Settings;
+use crate::net::LocalConnections;
 use crate::rest;
 
 /// Time to send the headers of a request, and to stay idle between two.
 const HEADER_PATIENCE: Duration = Duration::from_secs(30);
-/// Most bytes of one request's line and headers; more is answered with 431.
+/// Read buffer of a connection: a request line and headers that don't fit are answered with 431.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Time for requests in flight to be answered once the server stops.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
@@ -40,19 +44,51 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Refused connections are reported at most this often.
 const REPORT_PERIOD: Duration = Duration::from_secs(5);
 
-/// All that answers on the port: REST, and the layers around it, outermost last.
+/// All that answers on the port: the routes, then the layers around them, outermost last.
 pub fn service(app: &Arc<App>) -> Router {
     let routes = rest::router(app.clone());
-    rest::with_cors(routes, app.clone())
+    rest::with_cors(routes, &app.settings)
 }
 
-/// Serves until `stop` comes, then lets requests in flight finish and cuts what is left.
-pub async fn run(
-    listener: TcpListener,
-    app: Arc<App>,
+/// Serves until `stop` comes; then lets requests in flight finish and cuts what is left.
+pub async fn run(listener: TcpListener, app: Arc<App>, stop: impl Future<Output = ()>) {
+    let stop = async {
+        stop.await;
+        app.readiness.drain();
+    };
+    serve_until(&listener, &app.connections, &service(&app), stop).await;
+    drop(listener);
+    app.connections.cut_all();
+    if timeout(CUT_PATIENCE, app.connections.all_closed()).await.is_err() {
+        warn!(open = app.connections.count(), "some connections are still open");
+    }
+}
+
+/// Says on the port that the node is starting, until `start` is done.
+pub async fn while_starting<T>(
+    listener: &TcpListener,
+    connections: &Arc<LocalConnections>,
+    readiness: &Arc<LocalReadiness>,
+    settings: &Settings,
+    start: impl Future<Output = T>,
+) -> T {
+    let service = rest::with_cors(rest::starting_router(readiness.clone(), settings), settings);
+    let started = CancellationToken::new();
+    let start = async {
+        let result = start.await;
+        started.cancel();
+        result
+    };
+    tokio::join!(start, serve_until(listener, connections, &service, started.cancelled())).0
+}
+
+/// Accepts and answers until `stop` comes, then waits a little for the answers that are due.
+async fn serve_until(
+    listener: &TcpListener,
+    connections: &Arc<LocalConnections>,
+    service: &Router,
     stop: impl Future<Output = ()>,
-) -> io::Result<()> {
-    let service = service(&app);
+) {
     let draining = CancellationToken::new();
     let mut requests = JoinSet::new();
     let mut refused = Refused::default();
@@ -62,9 +98,9 @@ pub async fn run(
             () = &mut stop => break,
             Some(_) = requests.join_next(), if !requests.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => match serve(stream, peer, &app, &service, &draining) {
+                Ok((stream, peer)) => match serve(stream, peer, connections, service, &draining) {
                     Some(task) => drop(requests.spawn(task)),
-                    None => refused.count(&app),
+                    None => refused.count(connections),
                 },
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
@@ -73,33 +109,25 @@ pub async fn run(
             },
         }
     }
-    drop(listener);
-    app.readiness.drain();
     draining.cancel();
-    let answered =
-        timeout(REQUEST_PATIENCE, async { while requests.join_next().await.is_some() {} });
-    if answered.await.is_err() {
-        debug!(open = requests.len(), "some requests are cut");
+    let answered = async { while requests.join_next().await.is_some() {} };
+    if timeout(REQUEST_PATIENCE, answered).await.is_err() {
+        debug!("some requests are cut");
     }
-    app.connections.cut_all();
-    if timeout(CUT_PATIENCE, app.connections.all_closed()).await.is_err() {
-        warn!(open = app.connections.count(), "some connections are still open");
-    }
-    Ok(())
 }
 
 /// One connection, until its last answer or its upgrade; `None` if there are too many.
 fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    app: &Arc<App>,
+    connections: &Arc<LocalConnections>,
     service: &Router,
     draining: &CancellationToken,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "a client left before it was served");
     }
-    let stream = app.connections.admit(stream, peer)?;
+    let stream = connections.admit(stream, peer)?;
     let handle = stream.connection().clone();
     let (service, draining) = (service.clone(), draining.clone());
     Some(async move {
@@ -108,9 +136,8 @@ fn serve(
             async move {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(handle);
-                Ok::<_, Infallible>(
-                    service.oneshot(request).await.unwrap_or_else(|never| match never {}),
-                )
+                let Ok(response) = service.oneshot(request).await;
+                Ok::<_, Infallible>(response)
             }
         });
         let connection = http1::Builder::new()
@@ -141,15 +168,15 @@ struct Refused {
 }
 
 impl Refused {
-    fn count(&mut self, app: &App) {
+    fn count(&mut self, connections: &LocalConnections) {
         self.since_report += 1;
         if self.reported.is_none_or(|at| at.elapsed() >= REPORT_PERIOD) {
-            warn!(
-                refused = self.since_report,
-                max = app.settings.connections_max,
-                "too many connections, new ones are closed"
-            );
+            let open = connections.count();
+            warn!(refused = self.since_report, open, "too many connections, new ones are closed");
             (self.since_report, self.reported) = (0, Some(Instant::now()));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

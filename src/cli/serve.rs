@@ -2,16 +2,17 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
 
+use serverv2_raft::{StartError, StopReason};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
-use crate::app::{App, State};
+use crate::app::{App, LocalReadiness, State};
 use crate::config::{Mode, Settings};
-use crate::run::run;
+use crate::net::LocalConnections;
+use crate::run::{run, while_starting};
 use crate::shutdown::StopSignal;
 
 /// Why the server stopped otherwise than asked.
@@ -23,8 +24,10 @@ pub(super) enum ServeError {
     Signals(std::io::Error),
     #[error("listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
-    #[error("serve: {0}")]
-    Serve(std::io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("this node can't go on: {0}")]
+    Broken(StopReason),
     #[error("the graceful stop was cut short")]
     Overdue,
 }
@@ -42,30 +45,45 @@ pub(super) fn serve(settings: Settings) -> Result<(), ServeError> {
     result
 }
 
-async fn start(settings: Settings) -> Result<(), ServeError> {
+async fn start(mut settings: Settings) -> Result<(), ServeError> {
     let mut signal = StopSignal::listen().map_err(ServeError::Signals)?;
     let wanted = SocketAddr::new(settings.bind_host, settings.port);
     let listener =
         TcpListener::bind(wanted).await.map_err(|error| ServeError::Listen(wanted, error))?;
     let bound = listener.local_addr().map_err(|error| ServeError::Listen(wanted, error))?;
-    let app = App::new(settings);
+    // Port 0 was a wish; from here on it is a fact.
+    settings.port = bound.port();
+    let readiness = Arc::<LocalReadiness>::default();
+    let connections = LocalConnections::new(settings.connections_max);
+    let start = App::start(settings.clone(), readiness.clone(), connections.clone());
+    let app = tokio::select! {
+        started = while_starting(&listener, &connections, &readiness, &settings, start) => started?,
+        () = signal.next() => return Ok(()),
+    };
     let announced = tokio::spawn(announce(app.clone(), bound));
     let stop = CancellationToken::new();
-    let mut serving = pin!(run(listener, app, stop.cancelled()));
-    let ended = tokio::select! {
-        ended = &mut serving => Some(ended),
+    let serving = tokio::spawn(run(listener, app.clone(), stop.clone().cancelled_owned()));
+    let broken = tokio::select! {
+        reason = app.cluster.stopped() => Some(reason),
         () = signal.next() => None,
     };
-    stop.cancel();
-    let ended = match ended {
-        Some(ended) => ended,
-        None => tokio::select! {
-            ended = serving => ended,
-            () = signal.overdue() => return Err(ServeError::Overdue),
-        },
-    };
     announced.abort();
-    ended.map_err(ServeError::Serve)
+    stop.cancel();
+    let ending = async {
+        if let Err(error) = serving.await {
+            error!(%error, "serving ended in a panic");
+        }
+        app.cluster.shutdown().await;
+    };
+    tokio::select! {
+        () = ending => {}
+        () = signal.overdue() => return Err(ServeError::Overdue),
+    }
+    info!("stopped");
+    match broken {
+        None => Ok(()),
+        Some(reason) => Err(ServeError::Broken(reason)),
+    }
 }
 
 /// Says where the server is, once it can be used: a few lines for people, the last one for programs.

@@ -7,25 +7,22 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_LENGTH, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::app::App;
+/// The allow list.
+pub(super) type Origins = Arc<[String]>;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE");
 
 /// Answers preflights itself and marks every other answer.
-pub(super) async fn cors(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let origin = request
-        .headers()
-        .get(ORIGIN)
-        .filter(|origin| {
-            app.settings.cors_origins.iter().any(|one| one.as_bytes() == origin.as_bytes())
-        })
-        .cloned();
+pub(super) async fn cors(State(origins): State<Origins>, request: Request, next: Next) -> Response {
+    let allowed =
+        |origin: &&HeaderValue| origins.iter().any(|one| one.as_bytes() == origin.as_bytes());
+    let origin = request.headers().get(ORIGIN).filter(allowed).cloned();
     if request.method() == Method::OPTIONS {
         return preflight(request.headers(), origin);
     }
@@ -34,6 +31,7 @@ pub(super) async fn cors(State(app): State<Arc<App>>, request: Request, next: Ne
     response
 }
 
+/// A 204 has no body, and HTTP forbids it a `Content-Length`; the existing server sends one of 0.
 fn preflight(asked: &HeaderMap, origin: Option<HeaderValue>) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -44,7 +42,6 @@ fn preflight(asked: &HeaderMap, origin: Option<HeaderValue>) -> Response {
     if let Some(wanted) = asked.get(ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
     }
-    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
 }
 

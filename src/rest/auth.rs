@@ -1,0 +1,180 @@
+//! `/api/v1/auth`: guest accounts and their names (contract 1.6).
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use serde::Serialize;
+use serverv2_machine::limits::ADDRESS_LEN_MAX;
+use serverv2_machine::{CreatePlayer, KeyScope, NanoId, PlayerId, RenamePlayer};
+
+use super::body::{self, Fields, Given};
+use super::error::{ApiError, Success};
+use super::{guard, idempotency, time};
+use crate::app::App;
+use crate::net::Connection;
+
+const CREATE_FAILED: (&str, &str) = ("创建游客失败", "CREATE_GUEST_ERROR");
+const UPDATE_FAILED: (&str, &str) = ("更新玩家名称失败", "UPDATE_NAME_ERROR");
+
+/// Longest name a player may choose, characters.
+const CHOSEN_NAME_CHARS_MAX: usize = 30;
+
+/// `POST create-guest`: a new account that needs no token.
+pub(super) async fn create_guest(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Guest<'a> {
+        player_id: &'a str,
+        player_name: &'a str,
+        is_guest: bool,
+        message: &'a str,
+    }
+    let (parts, body) = request.into_parts();
+    let key = idempotency::key(&parts.headers, KeyScope::Address(address(&parts)))?;
+    // No field is wanted, but a malformed body is refused on every route.
+    body::fields(&app, Request::from_parts(parts, body), &[]).await?;
+    let create = CreatePlayer { player: new_player_id()?, name: guest_name(SystemTime::now()) };
+    // With a key that was used before, this is the account of the first time.
+    let player = app
+        .cluster
+        .propose(create, key)
+        .await
+        .map_err(|error| ApiError::proposal(&error, CREATE_FAILED))?
+        .reply;
+    let guest = Guest {
+        player_id: player.id.as_str(),
+        player_name: &player.name,
+        is_guest: true,
+        message: "游客模式无需认证，可直接使用所有功能",
+    };
+    Ok(Success::answer(Some("游客创建成功"), guest))
+}
+
+/// `GET check-player/{playerId}`: whether there is such a player, and whether it needs a token.
+pub(super) async fn check_player(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Checked<'a> {
+        player_id: &'a str,
+        player_name: &'a str,
+        is_registered: bool,
+        requires_auth: bool,
+        email: Option<&'a str>,
+        created_at: String,
+    }
+    let player = guard::player(&app, &id).ok_or_else(ApiError::player_unknown)?;
+    let checked = Checked {
+        player_id: player.id.as_str(),
+        player_name: &player.name,
+        is_registered: player.is_registered(),
+        requires_auth: player.is_registered(),
+        email: player.email.as_deref(),
+        created_at: time::with_offset(player.created),
+    };
+    Ok(Success::answer(None, checked))
+}
+
+/// `PUT update-player-name`.
+pub(super) async fn update_player_name(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Renamed<'a> {
+        player_id: &'a str,
+        player_name: &'a str,
+    }
+    let (headers, uri) = (request.headers().clone(), request.uri().clone());
+    let body = body::fields(&app, request, &["playerId", "name"]).await?;
+    let player = guard::smart(&app, &headers, &uri, &body)?;
+    let name = wanted_name(&body)?;
+    let key = idempotency::key(&headers, KeyScope::Player(player.id))?;
+    let renamed = app
+        .cluster
+        .propose(RenamePlayer { player: player.id, name }, key)
+        .await
+        .map_err(|error| ApiError::proposal(&error, UPDATE_FAILED))?
+        .reply;
+    let data = Renamed { player_id: renamed.id.as_str(), player_name: &renamed.name };
+    Ok(Success::answer(Some("玩家名称更新成功"), data))
+}
+
+/// Checks the body field by field, in the contract's order.
+fn wanted_name(body: &Fields) -> Result<Arc<str>, ApiError> {
+    text(body, "playerId", "玩家ID不能为空")?;
+    let name = text(body, "name", "玩家名称不能为空")?;
+    if name.chars().count() > CHOSEN_NAME_CHARS_MAX {
+        return Err(ApiError::validation("名称长度不能超过30个字符"));
+    }
+    Ok(name.into())
+}
+
+fn text<'a>(body: &'a Fields, field: &str, empty: &str) -> Result<&'a str, ApiError> {
+    match body.get(field) {
+        Given::Absent => Err(ApiError::validation("Required")),
+        Given::Other(found, _) => {
+            Err(ApiError::validation(format!("Expected string, received {found}")))
+        }
+        Given::Text(text) if text.is_empty() => Err(ApiError::validation(empty)),
+        Given::Text(text) => Ok(text),
+    }
+}
+
+/// Ids are all that protects a guest's account: they come from the system's randomness.
+fn new_player_id() -> Result<PlayerId, ApiError> {
+    let mut bytes = [0; 32];
+    OsRng.try_fill_bytes(&mut bytes).map_err(|error| {
+        tracing::error!(%error, "the system gives no randomness");
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, CREATE_FAILED.0, CREATE_FAILED.1)
+    })?;
+    Ok(PlayerId(NanoId::from_entropy(&bytes)))
+}
+
+/// `游客-` and the milliseconds since 1970 in base 36.
+fn guest_name(now: SystemTime) -> Arc<str> {
+    let mut rest = time::wall(now).0;
+    let mut digits = Vec::new();
+    while rest > 0 || digits.is_empty() {
+        let digit = u32::try_from(rest % 36).expect("less than 36");
+        digits.push(char::from_digit(digit, 36).expect("a digit of base 36"));
+        rest /= 36;
+    }
+    let base36: String = digits.iter().rev().collect();
+    format!("游客-{base36}").into()
+}
+
+/// The client's address as the scope of its keys.
+fn address(parts: &axum::http::request::Parts) -> Arc<str> {
+    let address = Connection::of(parts).map(|connection| connection.address().to_string());
+    let mut address = address.unwrap_or_else(|| "unknown".into());
+    address.truncate(ADDRESS_LEN_MAX);
+    address.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn a_guest_is_named_after_the_moment_in_base_36() {
+        for (ms, name) in
+            [(0, "游客-0"), (35, "游客-z"), (36, "游客-10"), (1_750_406_400_000, "游客-mc4iry80")]
+        {
+            assert_eq!(&*guest_name(UNIX_EPOCH + Duration::from_millis(ms)), name);
+        }
+    }
+}
