@@ -191,9 +191,9 @@ pub static SETTINGS: &[Setting] = &[
             (!v.is_empty()).then(|| s.data_dir = PathBuf::from(v))
         }),
         "Folder of this node's log and snapshots; made if it is missing."),
-    row("CLUSTER_ENABLED", "cluster-enabled", CLUSTER, ByMode { dev: "false", run: "true" },
+    row("CLUSTER_ENABLED", "cluster-enabled", CLUSTER, Always("true"),
         Kind::Switch { put: |s, v| s.cluster_enabled = v },
-        "Whether this node is part of a cluster (of one, for now) or stands alone."),
+        "Whether this node is a cluster (of one, for now) that needs its secrets, or stands alone."),
     row("CLUSTER_NAME", "cluster-name", CLUSTER, Always("serverv2"),
         text("1 to 64 characters out of a-z A-Z 0-9 . _ -", |s, v| {
             is_label(v).then(|| s.cluster_name = v.to_owned())

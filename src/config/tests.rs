@@ -59,7 +59,7 @@ fn dev_needs_nothing_and_stays_on_loopback() {
     let settings = with(Mode::Dev, &[], &[], None).unwrap();
     assert_eq!(settings.bind_host.to_string(), "127.0.0.1");
     assert_eq!(settings.data_dir.to_str(), Some("./data/single"));
-    assert!(!settings.cluster_enabled);
+    assert!(settings.jwt_secret.is_none() && settings.cluster_secret.is_none());
     assert_eq!(settings.instance_id, "node-1");
     assert_eq!(settings.log_format, LogFormat::Pretty);
 }
