@@ -9,10 +9,10 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
-use tracing::{Event, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, JsonFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{LogFormat, Settings};
@@ -30,28 +30,39 @@ pub fn is_filter(text: &str) -> bool {
 
 /// Starts logging for the whole process. A second call changes nothing: tests share one process.
 pub fn init(settings: &Settings) {
-    let filter = EnvFilter::builder().parse_lossy(&settings.log_level);
     let ansi = std::io::stderr().is_terminal();
-    let node = settings.node_id;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match settings.log_format {
-        LogFormat::Pretty => lines
-            .with_ansi(ansi)
-            .event_format(OfNode { lines: Format::default(), prefix: format!("n{node} "), cut: 0 })
-            .try_init(),
-        LogFormat::Json => lines
-            .with_ansi(false)
-            .fmt_fields(JsonFields::new())
-            .event_format(OfNode {
-                lines: Format::default().json().flatten_event(true).with_span_list(false),
-                prefix: format!("{{\"node.id\":{node},"),
-                cut: 1,
-            })
-            .try_init(),
-    };
-    if started.is_ok() {
+    let lines = lines(settings, std::io::stderr, ansi);
+    if tracing::dispatcher::set_global_default(lines).is_ok() {
         std::panic::set_hook(Box::new(log_panic));
     }
+}
+
+fn lines<W>(settings: &Settings, writer: W, ansi: bool) -> Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let node = settings.node_id;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter(settings)).with_writer(writer);
+    match settings.log_format {
+        LogFormat::Pretty => {
+            let format = OfNode { lines: Format::default(), prefix: format!("n{node} "), cut: 0 };
+            lines.with_ansi(ansi).event_format(format).into()
+        }
+        LogFormat::Json => {
+            let json = Format::default().json().flatten_event(true).with_span_list(false);
+            let prefix = format!("{{\"node.id\":{node},");
+            let format = OfNode { lines: json, prefix, cut: 1 };
+            lines.with_ansi(false).fmt_fields(JsonFields::new()).event_format(format).into()
+        }
+    }
+}
+
+/// Consensus calls each of its steps INFO. To us they are detail: WARN and above, unless asked for.
+fn filter(settings: &Settings) -> EnvFilter {
+    let level = settings.log_level.as_str();
+    let quiet = matches!(level, "off" | "error") || level.contains("openraft");
+    let directives = if quiet { level.to_owned() } else { format!("openraft=warn,{level}") };
+    EnvFilter::builder().parse_lossy(directives)
 }
 
 /// A panic is a defect: it is logged like one, wherever it happens, and the thread unwinds as usual.
@@ -96,5 +107,71 @@ where
         self.lines.format_event(context, Writer::new(&mut line), event)?;
         writer.write_str(&self.prefix)?;
         writer.write_str(line.get(self.cut..).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::config::{self, Mode, Sources};
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(format: &str, level: &str, log: impl FnOnce()) -> String {
+        let flags = [("LOG_FORMAT", format), ("LOG_LEVEL", level), ("NODE_ID", "7")];
+        let flags: BTreeMap<_, _> =
+            flags.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+        let sources = Sources { flags, env: &|_| None, file: None };
+        let settings = config::load(Mode::Dev, &sources).unwrap();
+        let written = Written::default();
+        let writer = written.clone();
+        let lines = lines(&settings, move || writer.clone(), false);
+        tracing::dispatcher::with_default(&lines, log);
+        let bytes = written.0.lock().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_with_the_node_and_its_fields() {
+        let text = written("json", "info", || {
+            let _span = tracing::info_span!("battle", room.id = "r1").entered();
+            tracing::info!(player.id = "p1", raft.index = 9, "a \"turn\"");
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&line["node.id"], &line["raft.index"]), (&7.into(), &9.into()));
+        assert_eq!((&line["player.id"], &line["message"]), (&"p1".into(), &"a \"turn\"".into()));
+        assert_eq!(line["span"]["room.id"], "r1");
+    }
+
+    #[test]
+    fn a_pretty_line_begins_with_the_node() {
+        let text = written("pretty", "info", || tracing::info!(raft.index = 9, "applied"));
+        assert!(text.starts_with("n7 ") && text.contains("applied raft.index=9"), "{text}");
+    }
+
+    #[test]
+    fn steps_of_consensus_are_written_only_when_asked_for() {
+        let step = || tracing::info!(target: "openraft::core", "a step");
+        assert_eq!(written("pretty", "debug", step), "");
+        assert!(written("pretty", "warn,openraft=info", step).contains("a step"));
     }
 }
