@@ -1,6 +1,6 @@
 //! Settings: where they come from, what they may be, and when the server refuses to start.
 //!
-//! Each setting is one row of [`table`]: its name, flag, default, range and explanation stand there
+//! Each setting is one row of `config/table.rs`: its name, flag, default, range and explanation stand there
 //! and nowhere else, so `--help`, the refusals and the values can't disagree. A flag wins over the
 //! environment, the environment over the file named by `--config`, the file over the default.
 //!

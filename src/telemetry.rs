@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn steps_of_consensus_are_written_only_when_asked_for() {
-        let step = || tracing::info!(target: "openraft::core", "a step");
+        let step = || tracing::info!(target: "openraft", "a step");
         assert_eq!(written("pretty", "debug", step), "");
         assert!(written("pretty", "warn,openraft=info", step).contains("a step"));
     }

@@ -177,7 +177,7 @@ pub struct LocalStats {
 }
 
 impl LocalStats {
-    /// Numbers that are at most [`STATS_AGE_MAX`] old.
+    /// Numbers that are a fifth of a second old at most.
     pub fn now(&self, app: &App) -> Stats {
         let mut last = self.last.lock();
         match *last {
