@@ -21,8 +21,12 @@ pub(super) fn read(path: &Path, problems: &mut Vec<Problem>) -> FileSettings {
     let table = std::fs::read_to_string(path)
         .map_err(|error| format!("--config is \"{shown}\": it can't be read: {error}"))
         .and_then(|text| {
-            text.parse::<toml::Table>()
-                .map_err(|error| format!("--config is \"{shown}\": it is no TOML: {error}"))
+            text.parse::<toml::Table>().map_err(|error| {
+                // The library's own text quotes the line, which may hold a secret.
+                let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or("");
+                let line = before.matches('\n').count() + 1;
+                format!("--config is \"{shown}\": it is no TOML: line {line}: {}", error.message())
+            })
         });
     let mut settings = FileSettings::default();
     let table = match table {

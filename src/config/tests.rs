@@ -136,6 +136,13 @@ fn a_file_that_is_missing_or_no_toml_is_refused() {
 }
 
 #[test]
+fn a_broken_file_is_named_by_line_without_showing_what_it_holds() {
+    let text = refusal(Mode::Run, &[], &[], Some("port = 1\njwt_secret = \"tell nobody\nx = 1"));
+    assert!(text.contains("it is no TOML: line 2: "), "{text}");
+    assert!(!text.contains("nobody"), "{text}");
+}
+
+#[test]
 fn a_cluster_without_its_secrets_is_refused() {
     let text = refusal(Mode::Run, &[], &[], None);
     assert!(text.contains("JWT_SECRET is not set"), "{text}");
