@@ -29,6 +29,8 @@ mod applier;
 mod batcher;
 mod cluster;
 mod codec;
+#[cfg(test)]
+mod conformance;
 mod error;
 mod feed;
 mod log_adapter;

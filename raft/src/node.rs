@@ -324,3 +324,6 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
