@@ -14,7 +14,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     file.write_all(bytes).map_err(StorageError::io("write", &temporary))?;
     file.sync_all().map_err(StorageError::io("sync", &temporary))?;
     fs::rename(&temporary, path).map_err(StorageError::io("rename", &temporary))?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    sync_folder(path.parent().unwrap_or_else(|| Path::new(".")))
 }
 
 /// Makes creations, renames and removals inside a folder durable.

@@ -1,5 +1,7 @@
 //! What a user of this crate may rely on, against a real node on a real disk.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails here says so by itself")]
+
 mod common;
 mod restart;
 mod single;
