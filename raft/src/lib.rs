@@ -2,13 +2,13 @@
 //!
 //! The path of a command, all of it in this crate:
 //!
-//! 1. [`Cluster::submit`] gives it a place in a bounded queue ([`batcher`]); a full queue says *busy*.
+//! 1. [`Cluster::submit`] gives it a place in a bounded queue (`batcher.rs`); a full queue says *busy*.
 //! 2. While one entry is under way the next one gathers: whatever is waiting when the way is free
 //!    becomes one log entry, stamped with log time, wall time and a seed. One append, one `fsync`,
 //!    one round of replication serve all of it.
-//! 3. openraft appends, replicates and commits the entry ([`log_adapter`], on the crate `storage`).
-//! 4. The applier thread feeds it to the machine ([`applier`]), publishes the effects in log order
-//!    ([`feed`]), and then answers whoever waits for one of its requests ([`requests`]).
+//! 3. openraft appends, replicates and commits the entry (`log_adapter.rs`, on the crate `storage`).
+//! 4. The applier thread feeds it to the machine (`applier.rs`), publishes the effects in log order
+//!    (`feed.rs`), and then answers whoever waits for one of its requests (`requests.rs`).
 //!
 //! So nothing is answered before it is committed and applied *here*, and a local read stamped with
 //! index `i` ([`Cluster::read`]) sees exactly the effects of the entries up to `i` — no more, no less,
@@ -22,7 +22,7 @@
 //!
 //! # Caveats
 //!
-//! A node talks to no other one yet: [`network`] answers *unreachable* for every peer, and a data
+//! A node talks to no other one yet: `network.rs` answers *unreachable* for every peer, and a data
 //! folder that names other voters finds no leader.
 
 mod applier;

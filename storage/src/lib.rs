@@ -7,7 +7,7 @@
 //! What it promises:
 //! * Something is called durable only after `fdatasync` of the file that holds it.
 //! * Votes, appends, truncations and purges reach the disk in the order in which they were asked
-//!   for: one writer thread drains one queue ([`durable`]).
+//!   for: one writer thread drains one queue (`durable.rs`).
 //! * A folder belongs to one node and one format for ever; another one is refused with a text that
 //!   says why ([`Folder`]).
 //! * Damage is detected by checksums and said; damaged bytes are never handed out.
