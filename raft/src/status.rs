@@ -6,6 +6,9 @@ use serverv2_machine::{Incarnation, NodeId};
 
 use crate::types::Raft;
 
+/// Entries that a node may have to apply still and count as ready: there is always something under way.
+const READY_LAG_MAX: u64 = 1_000;
+
 /// A look at consensus from this node. Indexes are 0 where there is nothing yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -31,7 +34,7 @@ pub struct Status {
     pub purged: u64,
     /// All members, learners included.
     pub members: Vec<NodeId>,
-    /// Whether this node has started, knows a leader and has applied what it knows to be committed.
+    /// Whether this node has started, knows a leader and is not far behind what it knows to be committed.
     pub ready: bool,
 }
 
@@ -65,6 +68,6 @@ pub(crate) fn look(
         snapshot: index(metrics.snapshot),
         purged: index(metrics.purged),
         members: metrics.membership_config.nodes().map(|(id, _)| NodeId(*id)).collect(),
-        ready: started && running && leader.is_some() && applied >= committed,
+        ready: started && running && leader.is_some() && committed - applied <= READY_LAG_MAX,
     }
 }
