@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use serverv2_machine::NodeId;
-use serverv2_raft::{Cluster, NodeConfig, StartError};
+use serverv2_machine::{Clocks, NodeId, PackRef};
+use serverv2_raft::{Cluster, NodeConfig};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::battle::engines::{Engines, EnginesError};
 use crate::config::Settings;
+use crate::gateway::{EventRate, Gateway, GatewaySettings};
 use crate::net::LocalConnections;
 use crate::rest::{BodyBudget, LocalStats};
 
@@ -17,12 +19,31 @@ const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// How often this node looks whether it can serve.
 const READINESS_PERIOD: Duration = Duration::from_millis(100);
 
+/// Longest animation that stops the clocks, milliseconds (contract 5.8).
+const ANIMATION_MAX_MS: u32 = 20_000;
+
+/// Why the server can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The packs can't be loaded.
+    #[error(transparent)]
+    Engines(#[from] EnginesError),
+    /// The log can't be recovered.
+    #[error(transparent)]
+    Cluster(#[from] serverv2_raft::StartError),
+    /// The workers can't be started.
+    #[error("start the battle workers: {0}")]
+    Workers(std::io::Error),
+}
+
 /// The parts.
 pub struct App {
     /// What the operator asked for.
     pub settings: Settings,
     /// The replicated log and this node's replica of what it says.
     pub cluster: Cluster,
+    /// The sockets of this node and the battles they see.
+    pub gateway: Arc<Gateway>,
     /// Whether traffic should come here.
     pub readiness: Arc<LocalReadiness>,
     /// The open connections of this process.
@@ -40,11 +61,15 @@ impl App {
         settings: Settings,
         readiness: Arc<LocalReadiness>,
         connections: Arc<LocalConnections>,
-    ) -> Result<Arc<Self>, StartError> {
-        let (cluster, _feed) = Cluster::start(node_config(&settings)).await?;
+    ) -> Result<Arc<Self>, AppError> {
+        let engines = Engines::load(settings.packs_dir.as_deref())?;
+        let (cluster, feed) = Cluster::start(node_config(&settings, engines.packs())).await?;
+        let gateway = Gateway::start(&cluster, feed, engines, gateway_settings(&settings))
+            .map_err(AppError::Workers)?;
         let app = Arc::new(Self {
             settings,
             cluster,
+            gateway,
             readiness,
             connections,
             bodies: BodyBudget::default(),
@@ -56,8 +81,29 @@ impl App {
     }
 }
 
-fn node_config(settings: &Settings) -> NodeConfig {
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn gateway_settings(settings: &Settings) -> GatewaySettings {
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    GatewaySettings {
+        grace_ms: ms(settings.disconnect_grace),
+        clocks: Clocks {
+            turn_s: seconds(settings.turn_time_limit),
+            total_s: seconds(settings.total_time_limit),
+            animation_max_ms: ANIMATION_MAX_MS,
+        },
+        event_rate: EventRate {
+            per_second: settings.socket_events_per_second,
+            burst: settings.socket_events_burst,
+            overruns_max: settings.socket_overruns_max,
+        },
+        payload_bytes_max: settings.socket_payload_bytes_max,
+    }
+}
+
+fn node_config(settings: &Settings, packs: &[PackRef]) -> NodeConfig {
     NodeConfig {
         node: NodeId(settings.node_id),
         data_dir: settings.data_dir.clone(),
@@ -66,7 +112,7 @@ fn node_config(settings: &Settings) -> NodeConfig {
         election_max_ms: ms(settings.raft_election_max),
         snapshot_entries: settings.raft_snapshot_entries,
         keep_entries: settings.raft_keep_entries,
-        packs: Vec::new(),
+        packs: packs.to_vec(),
         grace_ms: ms(settings.disconnect_grace),
         waiting_proposals_max: settings.proposals_waiting_max,
         propose_deadline: PROPOSE_PATIENCE,

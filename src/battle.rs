@@ -4,14 +4,18 @@
 //! [`builtin`] implements it for game data read by [`pack`]. [`view`], [`message`] and [`delta`] are
 //! what clients get; [`team`] and [`selection`] check what clients send. All of this is free of
 //! clocks, chance and IO (reading a pack at start excepted): whoever calls brings time and seed.
+//! [`host`] plays the battles seen by this node as [`replica`]s, on threads of its own.
 
 pub mod builtin;
 pub mod delta;
 pub mod engine;
+pub mod engines;
+pub mod host;
 pub mod message;
 pub mod pack;
 #[cfg(test)]
 mod patch;
+pub mod replica;
 pub mod selection;
 pub mod starter;
 pub mod team;

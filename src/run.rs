@@ -46,7 +46,7 @@ const REPORT_PERIOD: Duration = Duration::from_secs(5);
 
 /// All that answers on the port: the routes, then the layers around them, outermost last.
 pub fn service(app: &Arc<App>) -> Router {
-    let routes = rest::router(app.clone());
+    let routes = rest::router(app.clone()).layer(app.gateway.layer());
     rest::with_cors(routes, &app.settings)
 }
 

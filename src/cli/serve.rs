@@ -4,12 +4,12 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use serverv2_raft::{StartError, StopReason};
+use serverv2_raft::StopReason;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::app::{App, LocalReadiness, State};
+use crate::app::{App, AppError, LocalReadiness, State};
 use crate::config::{Mode, Settings};
 use crate::net::LocalConnections;
 use crate::run::{run, while_starting};
@@ -25,7 +25,7 @@ pub(super) enum ServeError {
     #[error("listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(#[from] AppError),
     #[error("this node can't go on: {0}")]
     Broken(StopReason),
     #[error("the graceful stop was cut short")]

@@ -1,0 +1,254 @@
+//! Delivers what the log decided to the sockets held here, in log order: for each proposal first the
+//! answer to who asked (if that was here), then its effects. So QUEUED comes before `matchSuccess`.
+//!
+//! The dispatcher never waits for a socket, a worker or the disk: sockets have bounded queues of their
+//! own and are cut when they are full, workers catch up by themselves (`battle/host.rs`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serverv2_machine::{
+    AppliedEntry, BattleSetup, Digest, Effect, NodeId, PlayerId, Rejection, Reply, RequestId,
+    RoomId, Seat, SessionKey, SetupSeat,
+};
+use serverv2_raft::{Cluster, EffectFeed, FeedItem};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use crate::battle::host::{Audience, BattleHost, Opening};
+use crate::gateway::socket::LocalSocket;
+use crate::gateway::wire::{Envelope, MatchSuccess, Opponent, Push};
+use crate::sessions::LocalSessions;
+
+/// Log target of the line-by-line account of what was decided and delivered; `demo` prints it.
+pub(crate) const TRANSCRIPT: &str = "transcript";
+
+/// Why a proposal has no reply.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Refused by the log: nothing changed.
+    Rejected(Rejection),
+    /// It may have happened; a retry with the same client-chosen id is safe.
+    Unavailable,
+}
+
+/// What to do with the answer to a proposal; runs in its place in log order and must not block.
+pub(crate) type OnCommitted = Box<dyn FnOnce(Result<Reply, Failure>) + Send>;
+
+/// Answers owed by this node, by the request they belong to. Bounded by what the cluster lets wait.
+#[derive(Default)]
+pub(crate) struct Acks {
+    owed: Mutex<HashMap<RequestId, OnCommitted>>,
+}
+
+impl Acks {
+    /// The answer to this request is owed; said before the request is submitted.
+    pub(crate) fn owe(&self, request: RequestId, answer: OnCommitted) {
+        self.owed.lock().insert(request, answer);
+    }
+
+    /// Takes the debt over, unless it has been paid: exactly one caller gets it.
+    pub(crate) fn take(&self, request: RequestId) -> Option<OnCommitted> {
+        self.owed.lock().remove(&request)
+    }
+}
+
+/// See the module's text.
+pub(crate) struct Dispatcher {
+    pub(crate) cluster: Cluster,
+    pub(crate) sessions: Arc<LocalSessions>,
+    pub(crate) host: Arc<BattleHost>,
+    pub(crate) acks: Arc<Acks>,
+    /// Index up to which everything has been delivered.
+    pub(crate) delivered: watch::Sender<u64>,
+}
+
+impl Dispatcher {
+    /// Runs until the feed ends, which it does when the node stops.
+    pub(crate) async fn run(self, mut feed: EffectFeed) {
+        self.open_homes();
+        while let Some(item) = feed.recv().await {
+            match item {
+                FeedItem::Applied(entry) => self.deliver(&entry),
+                FeedItem::Reset { index } => {
+                    warn!(raft.index = index, "effects were skipped: reconcile with the state");
+                    self.reconcile();
+                    self.delivered.send_replace(index);
+                }
+            }
+        }
+        info!("the effect feed has ended");
+    }
+
+    fn deliver(&self, entry: &AppliedEntry) {
+        for applied in entry.applied.iter() {
+            if let Some(answer) = self.acks.take(applied.request) {
+                answer(applied.outcome.clone().map_err(Failure::Rejected));
+            }
+            for effect in &applied.effects {
+                debug!(target: TRANSCRIPT, { raft.index = entry.index }, "{effect}");
+                self.effect(effect);
+            }
+        }
+        self.delivered.send_replace(entry.index);
+    }
+
+    fn effect(&self, effect: &Effect) {
+        match effect {
+            Effect::SessionOpened { session, socket, node } => {
+                if let Some(local) =
+                    self.sessions.opened(session, socket).filter(|_| *node == self.me())
+                {
+                    self.seat(session, &local);
+                }
+            }
+            Effect::SessionClosed { session, socket, .. } => {
+                if let Some((room, seat)) = self.sessions.room(session) {
+                    self.host.detach(room, seat, socket.clone());
+                }
+                self.sessions.closed(session, socket);
+            }
+            Effect::RoomOpened { room, setup, home } => {
+                let audience = self.audience(setup);
+                if *home == self.me() || !audience.is_empty() {
+                    self.host.open(
+                        *room,
+                        Opening { setup: setup.clone(), inputs: Vec::new(), home: *home, audience },
+                    );
+                }
+            }
+            Effect::MatchFound { session, room, seat, opponent, opponent_name } => {
+                self.matched(session, *room, *seat, *opponent, opponent_name);
+            }
+            Effect::SeatBound { session, .. } => {
+                if let Some(local) = self.sessions.current(session) {
+                    self.seat(session, &local);
+                }
+            }
+            Effect::InputAppended { room, input } => self.host.input(*room, input.clone()),
+            Effect::BattleEnded { room, digest, sessions, .. } => {
+                self.ended(*room, *digest, sessions);
+            }
+            Effect::RoomRemoved { room } => self.host.removed(*room),
+            Effect::HomeMoved { room, home } => {
+                if *home == self.me() {
+                    self.open_room(*room, Vec::new());
+                }
+                self.host.home_moved(*room, *home);
+            }
+            Effect::TicketAdded { .. }
+            | Effect::TicketRemoved { .. }
+            | Effect::SeatLost { .. }
+            | Effect::SeatBack { .. }
+            | Effect::NodeCountedOut { .. } => {}
+        }
+    }
+
+    /// `matchSuccess`, after everything that the session's last room still has to say: a late
+    /// `roomClosed` would end the new battle in the client's eyes.
+    fn matched(
+        &self,
+        session: &SessionKey,
+        room: RoomId,
+        seat: Seat,
+        opponent: PlayerId,
+        name: &Arc<str>,
+    ) {
+        let Some(local) = self.sessions.current(session) else { return };
+        let name = name.clone();
+        let tell = move |local: &LocalSocket| {
+            let data = Some(MatchSuccess {
+                room_id: room,
+                opponent: Opponent { id: opponent, name: &name },
+            });
+            local.push(Push::MatchSuccess, &Envelope::Success { data });
+        };
+        match self.sessions.room(session) {
+            Some((last, _)) => self.host.visit(last, move |_| tell(&local)),
+            None => tell(&local),
+        }
+        self.sessions.seated(session, room, seat);
+    }
+
+    /// A socket just became its session's current one: if the session has a battle, it watches.
+    fn seat(&self, session: &SessionKey, local: &Arc<LocalSocket>) {
+        let seat = self.cluster.read(|machine, _| machine.live_seat_of(session)).value;
+        if let Some((room, seat)) = seat {
+            self.sessions.seated(session, room, seat);
+            let audience: Arc<dyn Audience> = local.clone();
+            self.open_room(room, vec![(seat, audience)]);
+        }
+    }
+
+    /// `roomClosed` comes from the replica, behind `BATTLE_END`; where there is none, from here.
+    fn ended(&self, room: RoomId, digest: Option<Digest>, sessions: &[SessionKey; 2]) {
+        let locals: Vec<_> =
+            sessions.iter().filter_map(|session| self.sessions.current(session)).collect();
+        self.host.visit(room, move |replica| {
+            if replica.is_none() {
+                locals.iter().for_each(|local| local.room_closed(room));
+            }
+        });
+        self.host.ended(room, digest);
+    }
+
+    /// The sockets of a new room that are held here.
+    fn audience(&self, setup: &BattleSetup) -> Vec<(Seat, Arc<dyn Audience>)> {
+        let sitting = |seat: Seat| {
+            let SetupSeat { player, session, .. } = &setup.players[seat.index()];
+            let key = SessionKey { player: *player, session: session.clone() };
+            Some((seat, self.sessions.current(&key)? as Arc<dyn Audience>))
+        };
+        Seat::BOTH.into_iter().filter_map(sitting).collect()
+    }
+
+    /// Builds the replica of a room from the state as it is now. Effects that are still to come are
+    /// in it already; the replica knows them by their numbers.
+    fn open_room(&self, room: RoomId, audience: Vec<(Seat, Arc<dyn Audience>)>) {
+        let state = self.cluster.read(|machine, _| {
+            let room = machine.room(room)?;
+            Some((room.setup.clone(), room.inputs.to_vec(), room.home))
+        });
+        if let Some((setup, inputs, home)) = state.value {
+            self.host.open(room, Opening { setup, inputs, home, audience });
+        }
+    }
+
+    /// The battles whose home is here, after a restart.
+    fn open_homes(&self) {
+        let me = self.me();
+        let homes = self.cluster.read(|machine, _| {
+            machine
+                .rooms()
+                .filter(|room| room.is_live() && room.home == me)
+                .map(|room| room.id)
+                .collect::<Vec<_>>()
+        });
+        for room in homes.value {
+            self.open_room(room, Vec::new());
+        }
+    }
+
+    /// After a gap: what the state says about each session held here is told to it.
+    fn reconcile(&self) {
+        self.host.compare_all();
+        self.open_homes();
+        for local in self.sessions.all_current() {
+            let found = self.cluster.read(|machine, _| {
+                let (room, seat) = machine.live_seat_of(&local.session)?;
+                let opponent = &machine.room(room)?.setup.players[seat.opponent().index()];
+                Some((room, seat, opponent.player, opponent.name.clone()))
+            });
+            let Some((room, seat, opponent, name)) = found.value else { continue };
+            if self.sessions.room(&local.session) != Some((room, seat)) {
+                self.matched(&local.session, room, seat, opponent, &name);
+            }
+            self.open_room(room, vec![(seat, local as Arc<dyn Audience>)]);
+        }
+    }
+
+    fn me(&self) -> NodeId {
+        self.cluster.node()
+    }
+}

@@ -1,0 +1,257 @@
+//! The Socket.IO side of the contract (sections 3-5): clients' events become commands or questions,
+//! what the log decided becomes events again.
+//!
+//! A handler never answers a committed command itself: the answer is owed in [`Acks`] and given by the
+//! dispatcher in log order. Names and shapes on the wire are known to `wire.rs` alone.
+
+mod battle;
+mod connect;
+mod heartbeat;
+mod inbox;
+mod matchmaking;
+pub(crate) mod socket;
+mod state;
+pub(crate) mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serverv2_machine::{Clocks, Command, KeyScope, PackRef, Reply, ScopedKey};
+use serverv2_raft::{Cluster, EffectFeed, ProposeError};
+use socketioxide::layer::SocketIoLayer;
+use socketioxide::{ParserConfig, SocketIo, TransportType};
+use tokio::sync::{oneshot, watch};
+use tracing::{debug, warn};
+
+pub use inbox::EventRate;
+
+use self::inbox::{Arguments, BadArguments, Inbound};
+use self::socket::{LocalSocket, Responder};
+use self::wire::{Event, Refusal};
+use crate::battle::engines::Engines;
+use crate::battle::host::BattleHost;
+use crate::dispatcher::{Acks, Dispatcher, Failure};
+use crate::sessions::LocalSessions;
+use crate::timekeeper;
+
+/// Packets one connection may have unsent; one more cuts it as a slow reader.
+const UNSENT_PACKETS_MAX: usize = 1_024;
+/// Engine.IO's own heartbeat (contract 3.1).
+const ENGINE_PING: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(60));
+/// Time from the transport's opening to the CONNECT packet.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time from a commit to its answer by this node's own dispatcher and workers.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the gateway can be told by settings.
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// Time a player has to come back to a battle, milliseconds; 0 loses it at once.
+    pub grace_ms: u64,
+    /// Clock limits of battles whose older ticket joins here.
+    pub clocks: Clocks,
+    /// Events a client may send.
+    pub event_rate: EventRate,
+    /// Largest message or polling body, bytes.
+    pub payload_bytes_max: usize,
+}
+
+/// See the module's text.
+pub struct Gateway {
+    pub(crate) cluster: Cluster,
+    pub(crate) host: Arc<BattleHost>,
+    pub(crate) sessions: Arc<LocalSessions>,
+    pub(crate) acks: Arc<Acks>,
+    pub(crate) engines: Engines,
+    pub(crate) settings: GatewaySettings,
+    pub(crate) delivered: watch::Receiver<u64>,
+}
+
+/// What the dispatcher does with a command's answer.
+type OnAnswer = Box<dyn FnOnce(Responder, Result<Reply, Failure>) + Send>;
+
+impl Gateway {
+    /// Starts everything that stands between the log and the sockets. It ends with the feed.
+    pub fn start(
+        cluster: &Cluster,
+        feed: EffectFeed,
+        engines: Engines,
+        settings: GatewaySettings,
+    ) -> std::io::Result<Arc<Self>> {
+        let host = Arc::new(BattleHost::start(cluster, &engines)?);
+        let (sessions, acks) = (Arc::<LocalSessions>::default(), Arc::<Acks>::default());
+        let (delivered_sender, delivered) = watch::channel(0);
+        let dispatcher = Dispatcher {
+            cluster: cluster.clone(),
+            sessions: sessions.clone(),
+            host: host.clone(),
+            acks: acks.clone(),
+            delivered: delivered_sender,
+        };
+        tokio::spawn(dispatcher.run(feed));
+        tokio::spawn(timekeeper::keep_time(cluster.clone(), delivered.clone()));
+        let gateway = Arc::new(Self {
+            cluster: cluster.clone(),
+            host,
+            sessions,
+            acks,
+            engines,
+            settings,
+            delivered,
+        });
+        tokio::spawn(state::announce(Arc::downgrade(&gateway)));
+        Ok(gateway)
+    }
+
+    /// The layer that serves `/socket.io/`, with this gateway behind it.
+    pub fn layer(self: &Arc<Self>) -> SocketIoLayer {
+        let parser = ParserConfig::common()
+            .max_incoming_binaries(0)
+            .max_incoming_binary_buf_size(0)
+            .packet_completion_timeout(Duration::from_secs(1));
+        let (layer, io) = SocketIo::builder()
+            .with_parser(parser)
+            .transports([TransportType::Polling, TransportType::Websocket])
+            .ping_interval(ENGINE_PING.0)
+            .ping_timeout(ENGINE_PING.1)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .max_payload(self.settings.payload_bytes_max as u64)
+            .ws_max_message_size(self.settings.payload_bytes_max)
+            .ws_max_frame_size(self.settings.payload_bytes_max)
+            .max_buffer_size(UNSENT_PACKETS_MAX)
+            .build_layer();
+        connect::serve(self, &io);
+        layer
+    }
+
+    /// How many sockets this node holds.
+    pub fn socket_count(&self) -> usize {
+        self.sessions.count()
+    }
+
+    /// One event from its inbox to its answer. The next one of this socket waits for it.
+    async fn handle(&self, socket: &Arc<LocalSocket>, inbound: Inbound) {
+        let arguments = inbound.arguments();
+        let event = inbound.event;
+        let (responder, answered) = Responder::new(socket.clone(), event, inbound.ack);
+        debug!(event = event.name(), player.id = %socket.session.player, socket.id = %socket.id, "received");
+        match arguments {
+            Ok(arguments) => self.serve(socket, responder, answered, arguments).await,
+            Err(bad) => responder.refuse(bad_arguments(event, bad)),
+        }
+    }
+
+    async fn serve(
+        &self,
+        socket: &Arc<LocalSocket>,
+        responder: Responder,
+        answered: oneshot::Receiver<()>,
+        arguments: Arguments,
+    ) {
+        let Arguments { payload, key } = arguments;
+        let key = key.map(|key| ScopedKey { scope: KeyScope::Player(socket.session.player), key });
+        // A retry is answered as the first time, whatever has changed since.
+        if let Some(reply) = key.as_ref().and_then(|key| self.first_answer(key)) {
+            battle::answer_retry(&self.host, responder, &reply);
+            let _ = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
+            return;
+        }
+        match responder.event() {
+            Event::GetServerState => responder.success(state::server_state(&self.cluster)),
+            Event::JoinMatchmaking => {
+                self.join_matchmaking(socket, responder, answered, payload, key).await;
+            }
+            Event::CancelMatchmaking => {
+                self.cancel_matchmaking(socket, responder, answered, key).await;
+            }
+            Event::Ready => self.ready(socket, responder, answered, key).await,
+            Event::SubmitPlayerSelection => {
+                self.submit_selection(socket, responder, answered, &payload, key).await;
+            }
+            Event::StartAnimation => {
+                self.start_animation(socket, responder, answered, &payload, key).await;
+            }
+            Event::EndAnimation | Event::ReportAnimationEnd => {
+                self.end_animation(socket, responder, answered, &payload, key).await;
+            }
+            Event::GetState
+            | Event::GetAvailableSelection
+            | Event::IsTimerEnabled
+            | Event::GetPlayerTimerState
+            | Event::GetAllPlayerTimerStates
+            | Event::GetTimerConfig => {
+                self.ask_battle(socket, responder, &payload);
+                // The question is answered on the battle's worker, in its place among the events.
+                let _ = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
+            }
+        }
+    }
+
+    /// Proposes a command whose answer the dispatcher gives, and waits until it has been given.
+    async fn commit(
+        &self,
+        command: Command,
+        key: Option<ScopedKey>,
+        responder: Responder,
+        answered: oneshot::Receiver<()>,
+        answer: OnAnswer,
+    ) {
+        let request = self.cluster.next_request();
+        self.acks.owe(request, Box::new(move |outcome| answer(responder, outcome)));
+        match self.cluster.submit(request, command, key).await {
+            Ok(committed) => {
+                if tokio::time::timeout(ANSWER_TIMEOUT, answered).await.is_err() {
+                    // Skipped by the feed (a gap): the remembered answer is the same one.
+                    if let Some(owed) = self.acks.take(request) {
+                        owed(committed.outcome.map_err(Failure::Rejected));
+                    }
+                }
+            }
+            Err(error) => {
+                debug!(%request, %error, "a command has no answer in time");
+                if let Some(owed) = self.acks.take(request) {
+                    owed(Err(Failure::Unavailable));
+                }
+            }
+        }
+    }
+
+    /// Proposes a command and waits until this node has delivered what follows from it.
+    async fn commit_seen(&self, command: Command) -> Result<(), ProposeError> {
+        let request = self.cluster.next_request();
+        let committed = self.cluster.submit(request, command, None).await?;
+        committed.outcome.map_err(ProposeError::Rejected)?;
+        let mut delivered = self.delivered.clone();
+        let seen = delivered.wait_for(|index| *index >= committed.index);
+        match tokio::time::timeout(ANSWER_TIMEOUT, seen).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ProposeError::Stopped),
+            Err(_) => {
+                warn!(raft.index = committed.index, "the dispatcher is behind");
+                Err(ProposeError::Unknown)
+            }
+        }
+    }
+
+    /// What this node knows to have been answered under a client's own request id.
+    fn first_answer(&self, key: &ScopedKey) -> Option<Reply> {
+        self.cluster.read(|machine, _| machine.answered_key(key).cloned()).value
+    }
+
+    /// The engine with which new battles are played.
+    fn active_engine(&self) -> Option<Arc<dyn crate::battle::engine::BattleEngine>> {
+        let pack: Option<PackRef> =
+            self.cluster.read(|machine, _| machine.active_pack().cloned()).value;
+        pack.and_then(|pack| self.engines.get(&pack).cloned())
+    }
+}
+
+fn bad_arguments(event: Event, bad: BadArguments) -> Refusal {
+    let details = match (bad, event) {
+        (BadArguments::BadRequestId, _) => "INVALID_REQUEST_ID",
+        (_, Event::JoinMatchmaking) => "Invalid player data: not readable",
+        (_, Event::SubmitPlayerSelection) => "INVALID_SELECTION_DATA",
+        _ => "INVALID_PAYLOAD",
+    };
+    Refusal::new(event.error_code(), details)
+}

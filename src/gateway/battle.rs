@@ -1,0 +1,330 @@
+//! Events about the battle a session is in (contract 3.5.4-3.5.9).
+//!
+//! Questions are answered by the replica on its worker, in their place among the battle's messages.
+//! Inputs are checked there first, then proposed, and answered with what they came to once this
+//! node's replica has consumed them: legal when checked and illegal when applied is said honestly.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+use serverv2_machine::limits::ANIMATION_TEXT_MAX;
+use serverv2_machine::{
+    AppendInput, Command, Input, Numbered, PlayerId, Rejection, Reply, RoomId, ScopedKey, Seat,
+    WallTime,
+};
+use tokio::sync::oneshot;
+
+use super::socket::{LocalSocket, Responder};
+use super::wire::{Event, Refusal, Status};
+use super::{ANSWER_TIMEOUT, Gateway, OnAnswer};
+use crate::battle::engine::{AnimationStart, TimerConfig, TimerState, Verdict, Viewer};
+use crate::battle::host::BattleHost;
+use crate::battle::replica::{InputResult, Replica};
+use crate::battle::selection;
+use crate::dispatcher::Failure;
+
+/// Payload of `startAnimation`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StartAnimation {
+    source: String,
+    expected_duration: f64,
+    owner_id: String,
+}
+
+impl Gateway {
+    /// The room of this socket's session, live before ended, newest first. One that ended because
+    /// somebody left is no battle any more (contract 3.8); others can be looked at for a while.
+    fn room_of(&self, socket: &LocalSocket) -> Option<(RoomId, Seat)> {
+        let found = self.cluster.read(|machine, _| {
+            let (id, seat) = machine.seat_of(&socket.session)?;
+            let room = machine.room(id)?;
+            let left = room.seats.iter().any(|seat| seat.gone);
+            (room.is_live() || !left).then_some((id, seat))
+        });
+        found.value
+    }
+
+    pub(super) async fn ready(
+        &self,
+        socket: &Arc<LocalSocket>,
+        responder: Responder,
+        answered: oneshot::Receiver<()>,
+        key: Option<ScopedKey>,
+    ) {
+        let Some((room, seat)) = self.room_of(socket) else {
+            return responder.refuse(Refusal::new("ROOM_NOT_FOUND", "BATTLE_NOT_FOUND"));
+        };
+        let Some(known) = self.look(room, move |replica| replica.is_ready(seat)).await else {
+            return responder.error("BATTLE_NOT_FOUND");
+        };
+        if known {
+            return responder.success(Status::READY);
+        }
+        self.input(socket, room, Input::Ready(seat), key, responder, answered).await;
+    }
+
+    pub(super) async fn submit_selection(
+        &self,
+        socket: &Arc<LocalSocket>,
+        responder: Responder,
+        answered: oneshot::Receiver<()>,
+        payload: &Json,
+        key: Option<ScopedKey>,
+    ) {
+        let Some((room, seat)) = self.room_of(socket) else {
+            return responder.error("BATTLE_NOT_FOUND");
+        };
+        let Ok(selection) = selection::parse(payload, socket.session.player) else {
+            return responder.error("INVALID_SELECTION_DATA");
+        };
+        let text: Arc<str> = selection.to_log().into();
+        let verdict = self.look(room, move |replica| {
+            let asked = replica.progress().pending.contains(&seat);
+            let verdict = replica.battle().check(seat, &selection);
+            // A choice that replaces a stored one is a luxury.
+            if asked || replica.admits_optional(seat) { verdict } else { Verdict::NotLegal }
+        });
+        match verdict.await {
+            None => responder.error("BATTLE_NOT_FOUND"),
+            Some(Verdict::Accepted) => {
+                self.input(socket, room, Input::Select(seat, text), key, responder, answered).await;
+            }
+            Some(verdict) => responder.error(verdict_details(verdict)),
+        }
+    }
+
+    pub(super) async fn start_animation(
+        &self,
+        socket: &Arc<LocalSocket>,
+        responder: Responder,
+        answered: oneshot::Receiver<()>,
+        payload: &Json,
+        key: Option<ScopedKey>,
+    ) {
+        let Some((room, seat)) = self.room_of(socket) else {
+            return responder.refuse(Refusal::new("NOT_IN_BATTLE", "Player not in battle"));
+        };
+        let invalid =
+            || Refusal::new("BATTLE_NOT_FOUND", "Battle instance not found or invalid data");
+        let Some((source, expected_ms, owner_id)) = animation(payload) else {
+            return responder.refuse(invalid());
+        };
+        let found = self.look(room, move |replica| {
+            let players = &replica.setup().players;
+            let owner =
+                Seat::BOTH.into_iter().find(|seat| players[seat.index()].player == owner_id)?;
+            Some((owner, replica.admits_optional(seat)))
+        });
+        match found.await.flatten() {
+            None => responder.refuse(invalid()),
+            Some((_, false)) => responder.success("disabled"),
+            Some((owner, true)) => {
+                let input = Input::StartAnimation { by: seat, source, expected_ms, owner };
+                self.input(socket, room, input, key, responder, answered).await;
+            }
+        }
+    }
+
+    /// Both names do the same, without an answer; what can't be an animation's end is ignored.
+    pub(super) async fn end_animation(
+        &self,
+        socket: &Arc<LocalSocket>,
+        responder: Responder,
+        answered: oneshot::Receiver<()>,
+        payload: &Json,
+        key: Option<ScopedKey>,
+    ) {
+        let id = payload.get("animationId").and_then(Json::as_str).and_then(|id| id.parse().ok());
+        let (Some(id), Some((room, seat))) = (id, self.room_of(socket)) else {
+            return responder.silent();
+        };
+        let worth_it = self.look(room, move |replica| {
+            replica.battle().animations() > 0 && replica.admits_optional(seat)
+        });
+        if worth_it.await == Some(true) {
+            self.input(
+                socket,
+                room,
+                Input::EndAnimation { by: seat, id },
+                key,
+                responder,
+                answered,
+            )
+            .await;
+        } else {
+            responder.silent();
+        }
+    }
+
+    /// Proposes an input; its answer comes from this node's replica.
+    async fn input(
+        &self,
+        socket: &Arc<LocalSocket>,
+        room: RoomId,
+        input: Input,
+        key: Option<ScopedKey>,
+        responder: Responder,
+        answered: oneshot::Receiver<()>,
+    ) {
+        let command = AppendInput { session: socket.session.clone(), room, input };
+        let host = self.host.clone();
+        let answer: OnAnswer = Box::new(move |responder, outcome| match outcome {
+            Ok(Reply::Numbered(Numbered { room, number })) => host.on_input(
+                room,
+                number,
+                Box::new(move |result| match result {
+                    Some(result) => answer_input(responder, result),
+                    None => responder.error("BATTLE_NOT_FOUND"),
+                }),
+            ),
+            Ok(other) => {
+                tracing::error!(?other, "a reply of another command's type");
+                responder.error("INTERNAL_ERROR");
+            }
+            Err(Failure::Unavailable) => {
+                let refusal = responder.event().unavailable();
+                responder.refuse(refusal);
+            }
+            Err(Failure::Rejected(rejection)) => responder.error(rejection_details(&rejection)),
+        });
+        self.commit(Command::AppendInput(command), key, responder, answered, answer).await;
+    }
+
+    /// Looks at a replica from outside its worker; `None` if there is none or it is too busy.
+    async fn look<T: Send + 'static>(
+        &self,
+        room: RoomId,
+        look: impl FnOnce(&Replica) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (found, seen) = oneshot::channel();
+        self.host.visit(room, move |replica| {
+            if let Some(replica) = replica {
+                // The asker may have gone.
+                let _ = found.send(look(replica));
+            }
+        });
+        tokio::time::timeout(ANSWER_TIMEOUT, seen).await.ok()?.ok()
+    }
+
+    /// Hands a question to the replica, which answers it in its place among the battle's messages.
+    pub(super) fn ask_battle(
+        &self,
+        socket: &Arc<LocalSocket>,
+        responder: Responder,
+        payload: &Json,
+    ) {
+        let Some((room, seat)) = self.room_of(socket) else {
+            return answer_without_battle(responder);
+        };
+        let own = socket.session.player;
+        let asked = payload.get("playerId").and_then(Json::as_str).map(str::to_owned);
+        let cluster = self.cluster.clone();
+        self.host.visit(room, move |replica| {
+            // Dropping the responder says that the battle is gone.
+            let Some(replica) = replica else { return };
+            let timers = |replica: &Replica| {
+                replica.timers(cluster.log_time(), WallTime(crate::random::wall_ms()))
+            };
+            match responder.event() {
+                Event::GetState => responder.success(replica.battle().view(Viewer::Player(seat))),
+                Event::GetAvailableSelection => {
+                    let choices = replica.available(seat);
+                    responder.success(
+                        choices.iter().map(|choice| choice.on_wire(own)).collect::<Vec<_>>(),
+                    );
+                }
+                Event::GetPlayerTimerState => {
+                    let wanted = asked.unwrap_or_else(|| own.to_string());
+                    let found = timers(replica)
+                        .into_iter()
+                        .find(|timer| timer.player_id.as_str() == wanted);
+                    responder.success(found);
+                }
+                Event::GetAllPlayerTimerStates => responder.success(timers(replica)),
+                Event::GetTimerConfig => {
+                    responder.success(TimerConfig::from(replica.setup().clocks));
+                }
+                Event::IsTimerEnabled => responder.success(true),
+                _ => responder.error("INTERNAL_ERROR"),
+            }
+        });
+    }
+}
+
+/// The answer of a request's first time, to a retry of it.
+pub(super) fn answer_retry(host: &BattleHost, responder: Responder, reply: &Reply) {
+    match (responder.event(), reply) {
+        (Event::JoinMatchmaking, Reply::Queued(_)) => responder.success(Status::QUEUED),
+        (Event::CancelMatchmaking, Reply::Done(_)) => responder.success(Status::CANCELED),
+        (_, Reply::Numbered(Numbered { room, number })) => {
+            let answer = move |result: Option<&InputResult>| match (result, responder.event()) {
+                (Some(result), _) => answer_input(responder, result),
+                // The room is gone since; what was proposed had been found legal.
+                (None, Event::SubmitPlayerSelection) => responder.success(Status::ACTION_ACCEPTED),
+                (None, Event::Ready) => responder.success(Status::READY),
+                (None, Event::StartAnimation) => responder.success("disabled"),
+                (None, _) => responder.silent(),
+            };
+            host.on_input(*room, *number, Box::new(answer));
+        }
+        _ => responder.error("INVALID_REQUEST_ID"),
+    }
+}
+
+/// What contract 3.5 says to a session in no room.
+fn answer_without_battle(responder: Responder) {
+    match responder.event() {
+        Event::IsTimerEnabled => responder.success(false),
+        Event::GetPlayerTimerState => responder.success(None::<TimerState>),
+        Event::GetAllPlayerTimerStates => responder.success([(); 0]),
+        Event::GetTimerConfig => responder.success(serde_json::Map::new()),
+        Event::GetAvailableSelection => responder.error("NOT_IN_BATTLE"),
+        _ => responder.error("BATTLE_NOT_FOUND"),
+    }
+}
+
+fn answer_input(responder: Responder, result: &InputResult) {
+    match (responder.event(), result) {
+        (Event::Ready, _) => responder.success(Status::READY),
+        (Event::EndAnimation | Event::ReportAnimationEnd, _) => responder.silent(),
+        (_, InputResult::Choice(Verdict::Accepted)) => responder.success(Status::ACTION_ACCEPTED),
+        (_, InputResult::Choice(verdict)) => responder.error(verdict_details(*verdict)),
+        (_, InputResult::Animation(AnimationStart::Started { id })) => responder.success(id),
+        (_, InputResult::Animation(AnimationStart::Disabled)) => responder.success("disabled"),
+        // A client key that belonged to another kind of input.
+        (_, InputResult::Ready | InputResult::Done) => responder.error("INVALID_REQUEST_ID"),
+    }
+}
+
+fn verdict_details(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accepted => "ACTION_ACCEPTED",
+        Verdict::NotLegal => "INVALID_SELECTION",
+        Verdict::UnknownSkill => "Unknown skill",
+        Verdict::UnknownPet => "Unknown pet",
+    }
+}
+
+fn rejection_details(rejection: &Rejection) -> &'static str {
+    match rejection {
+        Rejection::RoomUnknown | Rejection::NotSeated => "BATTLE_NOT_FOUND",
+        other => other.code(),
+    }
+}
+
+/// All three fields must be there, and neither empty nor zero (contract 3.5.9).
+fn animation(payload: &Json) -> Option<(Arc<str>, u32, PlayerId)> {
+    let StartAnimation { source, expected_duration, owner_id } =
+        StartAnimation::deserialize(payload).ok()?;
+    let fits = !source.is_empty() && source.len() <= ANIMATION_TEXT_MAX && expected_duration > 0.0;
+    // A float that is too large becomes the largest integer, which the engine cuts to its limit.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates, and is positive"
+    )]
+    let expected_ms = expected_duration.ceil() as u32;
+    fits.then_some((source.into(), expected_ms, owner_id.parse().ok()?))
+}

@@ -1,0 +1,242 @@
+//! From handshake to goodbye: who may connect, and one task per socket that lives as long as it.
+//!
+//! All handlers are attached before the connection is confirmed, since clients send their first
+//! question in the same instant. What comes before the session is committed waits in the inbox.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Query;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serverv2_machine::{
+    CloseSession, Command, OpenSession, Player, PlayerId, SessionId, SessionKey, SocketId,
+};
+use serverv2_raft::ProposeError;
+use socketioxide::SocketIo;
+use socketioxide::extract::{AckSender, SocketRef};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::Gateway;
+use super::inbox::{Admission, Inbound, Inlet, Raw};
+use super::socket::{LocalSocket, Pulse};
+use super::wire::{Envelope, Event, HandshakeError, PONG, Refusal};
+use crate::net::Connection;
+
+/// How long a proposal that decides about a session is tried again before the socket is cut.
+const OPEN_PATIENCE: Duration = Duration::from_secs(15);
+/// Pause between two tries.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// What the query of a handshake may say (contract 3.2).
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Handshake {
+    player_id: Option<String>,
+    session_id: Option<String>,
+}
+
+/// A socket between its admission and its confirmation.
+struct Admitted {
+    session: SessionKey,
+    chosen: bool,
+    address: Arc<str>,
+    pulse: Arc<Pulse>,
+    inbox: mpsc::Receiver<Inbound>,
+    closed: CancellationToken,
+}
+
+/// Handed from the middleware to the connect handler through the socket's extensions.
+#[derive(Clone)]
+struct Handover(Arc<Mutex<Option<Admitted>>>);
+
+/// Serves the default namespace.
+pub(crate) fn serve(gateway: &Arc<Gateway>, io: &SocketIo) {
+    let admit = {
+        let gateway = gateway.clone();
+        move |socket: SocketRef| {
+            let gateway = gateway.clone();
+            async move { gateway.admit(&socket).await }
+        }
+    };
+    let connected = {
+        let gateway = gateway.clone();
+        move |socket: SocketRef| {
+            let gateway = gateway.clone();
+            async move { gateway.accompany(socket).await }
+        }
+    };
+    use socketioxide::handler::ConnectHandler as _;
+    io.ns("/", connected.with(admit));
+}
+
+impl Gateway {
+    /// Rows 1 and 2 of contract 3.2 and the guest's accept; attaches all handlers.
+    async fn admit(&self, socket: &SocketRef) -> Result<(), HandshakeError> {
+        let parts = socket.req_parts();
+        let Query(handshake) = Query::<Handshake>::try_from_uri(&parts.uri).unwrap_or_default();
+        let player = handshake
+            .player_id
+            .filter(|id| !id.is_empty())
+            .ok_or(HandshakeError::PlayerIdRequired)?;
+        let player: PlayerId = player.parse().map_err(|_| HandshakeError::PlayerNotFound)?;
+        if self.account(player).await?.is_registered() {
+            return Err(HandshakeError::TokenRequired);
+        }
+        let chosen = handshake.session_id.filter(|id| !id.is_empty());
+        let session = match &chosen {
+            Some(id) => id.parse().map_err(|_| HandshakeError::AuthenticationError)?,
+            None => invented_session_id(),
+        };
+        let address = Connection::of(parts)
+            .map_or_else(|| Arc::from("unknown"), |c| c.address().to_string().into());
+        let pulse = Arc::new(Pulse::new());
+        let (inlet, inbox) = Inlet::new(pulse.clone(), self.settings.event_rate);
+        let admitted = Admitted {
+            session: SessionKey { player, session },
+            chosen: chosen.is_some(),
+            address,
+            pulse,
+            inbox,
+            closed: inlet.closed.clone(),
+        };
+        subscribe(socket, Arc::new(inlet));
+        socket.extensions.insert(Handover(Arc::new(Mutex::new(Some(admitted)))));
+        Ok(())
+    }
+
+    /// The account as this node knows it. One that is unknown here may have been made elsewhere a
+    /// moment ago: nobody is told that it does not exist before the leader was asked.
+    async fn account(&self, player: PlayerId) -> Result<Player, HandshakeError> {
+        if let Some(account) = self.cluster.read(|_, records| records.player(player)).value {
+            return Ok(account);
+        }
+        let asked = self.cluster.read_linearizable(|_, records| records.player(player)).await;
+        asked
+            .map_err(|_| HandshakeError::AuthenticationError)?
+            .value
+            .ok_or(HandshakeError::PlayerNotFound)
+    }
+
+    /// The life of one socket.
+    async fn accompany(self: Arc<Self>, io: SocketRef) {
+        let handover = io.extensions.remove::<Handover>();
+        let Some(admitted) = handover.and_then(|handover| handover.0.lock().take()) else { return };
+        let Admitted { session, chosen, address, pulse, mut inbox, closed } = admitted;
+        let id: SocketId =
+            io.id.to_string().parse().expect("the library's ids are short and printable");
+        let socket = Arc::new(LocalSocket::new(io, session, id, address, chosen, pulse));
+        self.sessions.connected(&socket);
+        let heartbeat = tokio::spawn(super::heartbeat::beat(socket.clone(), closed.clone()));
+        if self.open_session(&socket).await {
+            loop {
+                tokio::select! {
+                    biased;
+                    inbound = inbox.recv() => match inbound {
+                        Some(inbound) => self.handle(&socket, inbound).await,
+                        None => break,
+                    },
+                    () = closed.cancelled() => break,
+                }
+            }
+        } else {
+            socket.cut("its session could not be opened");
+        }
+        closed.cancelled().await;
+        heartbeat.abort();
+        self.sessions.disconnected(&socket);
+        self.close_session(&socket).await;
+    }
+
+    /// Commits the session; an unknown outcome is tried again, which is harmless.
+    async fn open_session(&self, socket: &LocalSocket) -> bool {
+        let command = OpenSession {
+            session: socket.session.clone(),
+            socket: socket.id.clone(),
+            address: socket.address.clone(),
+            chosen: socket.chosen,
+            authenticated: false,
+        };
+        let tries = tokio::time::timeout(OPEN_PATIENCE, async {
+            loop {
+                match self.commit_seen(Command::OpenSession(command.clone())).await {
+                    Ok(()) => return true,
+                    Err(ProposeError::Rejected(rejection)) => {
+                        debug!(session = %socket.session, %rejection, "a session was refused");
+                        return false;
+                    }
+                    Err(ProposeError::Stopped) => return false,
+                    Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
+                }
+            }
+        });
+        tries.await.unwrap_or(false)
+    }
+
+    /// Commits the goodbye; without it the session would stay open for as long as this process lives.
+    async fn close_session(&self, socket: &LocalSocket) {
+        let command = CloseSession {
+            session: socket.session.clone(),
+            socket: socket.id.clone(),
+            grace_ms: self.settings.grace_ms,
+        };
+        loop {
+            match self.cluster.propose(command.clone(), None).await {
+                Ok(_) | Err(ProposeError::Stopped) => return,
+                Err(ProposeError::Rejected(rejection)) => {
+                    warn!(session = %socket.session, %rejection, "a session's goodbye was refused");
+                    return;
+                }
+                Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
+            }
+        }
+    }
+}
+
+/// Attaches a handler for each event. Their bodies run in order of arrival; the tasks that the
+/// library makes of them have nothing left to do.
+fn subscribe(socket: &SocketRef, inlet: Arc<Inlet>) {
+    for event in Event::ALL {
+        let inlet = inlet.clone();
+        socket.on(event.name(), move |io: SocketRef, raw: Raw, ack: AckSender| {
+            receive(&inlet, &io, Inbound { event, raw, ack });
+            std::future::ready(())
+        });
+    }
+    let pulse = inlet.clone();
+    socket.on(PONG, move || {
+        pulse.pong();
+        std::future::ready(())
+    });
+    socket.on_disconnect(move || {
+        inlet.closed.cancel();
+        std::future::ready(())
+    });
+}
+
+fn receive(inlet: &Inlet, io: &SocketRef, inbound: Inbound) {
+    match inlet.admit(inbound) {
+        Admission::Queued => {}
+        Admission::Refused(Inbound { event, ack, .. }) => {
+            let refusal = Refusal::new(event.error_code(), "RATE_LIMIT_EXCEEDED");
+            // A full outbound queue here means a flood; the next event will cut the socket.
+            let _ = ack.send(&Envelope::<()>::Error(refusal));
+        }
+        Admission::Flood => {
+            inlet.closed.cancel();
+            match Connection::of(io.req_parts()) {
+                Some(connection) => connection.close(),
+                None => drop(io.clone().disconnect()),
+            }
+        }
+    }
+}
+
+/// The form of the existing server: base-36 milliseconds, `_`, 8 characters.
+fn invented_session_id() -> SessionId {
+    let id = crate::random::nano_id();
+    let millis = crate::random::base36(crate::random::wall_ms());
+    format!("{millis}_{}", &id.as_str()[..8]).parse().expect("short and printable")
+}

@@ -1,0 +1,271 @@
+//! What a client sends, in the order in which it sent it.
+//!
+//! The library runs each event's handler in a task of its own, but calls the handler's body in order
+//! of arrival. So the body only puts the event into the socket's bounded inbox; one task per socket
+//! takes them out. Payloads stay raw until then: the library would drop an event whose payload does
+//! not fit a type, without an answer, and a client's page would wait for ever.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use serde_json::Value as Json;
+use serverv2_machine::ClientKey;
+use socketioxide::adapter::Adapter;
+use socketioxide::extract::AckSender;
+use socketioxide::handler::{FromMessageParts, Value};
+use socketioxide::socket::Socket;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::socket::Pulse;
+use super::wire::Event;
+
+/// Events one socket may have waiting; one more cuts it.
+pub(crate) const INBOX_MAX: usize = 64;
+/// Bytes of one event with all its arguments; a larger one is refused unread.
+pub(crate) const EVENT_BYTES_MAX: usize = 64 * 1024;
+
+/// How many events a client may send.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EventRate {
+    /// Events per second in the long run; 0 means no limit.
+    pub per_second: u32,
+    /// Events at once.
+    pub burst: u32,
+    /// Overruns after which the socket is cut; refusals within a second are one.
+    pub overruns_max: u32,
+}
+
+/// An event's text as it came, `["name", argument…]`.
+pub(crate) struct Raw(Value);
+
+impl<A: Adapter> FromMessageParts<A> for Raw {
+    type Error = Infallible;
+
+    fn from_message_parts(
+        _: &Arc<Socket<A>>,
+        value: &mut Value,
+        _: &Option<i64>,
+    ) -> Result<Self, Infallible> {
+        Ok(Self(value.clone()))
+    }
+}
+
+impl Raw {
+    fn text(&self) -> &str {
+        match &self.0 {
+            Value::Str(text, _) => text.as_str(),
+            // Binary packets are refused by the parser's limit before they get here.
+            Value::Bytes(_) => "",
+        }
+    }
+}
+
+/// One received event.
+pub(crate) struct Inbound {
+    /// Which.
+    pub(crate) event: Event,
+    /// Its text.
+    pub(crate) raw: Raw,
+    /// Where the answer goes.
+    pub(crate) ack: AckSender,
+}
+
+/// The arguments of an event, taken apart.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Arguments {
+    /// The payload; null when there is none.
+    pub(crate) payload: Json,
+    /// The client's own id of this request (contract 3.3, *New in our server*).
+    pub(crate) key: Option<ClientKey>,
+}
+
+/// Why arguments can't be taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadArguments {
+    /// No JSON, or nested too deeply.
+    NotJson,
+    /// Larger than any valid payload.
+    TooLarge,
+    /// A `requestId` that is no 1 to 64 characters of `A-Za-z0-9_-`.
+    BadRequestId,
+}
+
+impl Inbound {
+    /// Decodes the arguments. What stands behind them is ignored.
+    pub(crate) fn arguments(&self) -> Result<Arguments, BadArguments> {
+        arguments(self.event, self.raw.text())
+    }
+}
+
+fn arguments(event: Event, text: &str) -> Result<Arguments, BadArguments> {
+    if text.len() > EVENT_BYTES_MAX {
+        return Err(BadArguments::TooLarge);
+    }
+    // The decoder refuses nesting beyond 128 levels by itself.
+    let all: Vec<Json> = serde_json::from_str(text).map_err(|_| BadArguments::NotJson)?;
+    let mut rest = all.into_iter().skip(1);
+    let payload = if event.has_payload() { rest.next().unwrap_or_default() } else { Json::Null };
+    let key = match rest.next().as_ref().and_then(|options| options.get("requestId")) {
+        None => None,
+        Some(id) => {
+            Some(id.as_str().and_then(|id| id.parse().ok()).ok_or(BadArguments::BadRequestId)?)
+        }
+    };
+    Ok(Arguments { payload, key })
+}
+
+/// Where event handlers put what they get. Holds nothing that holds the library's socket, or the two
+/// would keep each other alive.
+pub(crate) struct Inlet {
+    queue: mpsc::Sender<Inbound>,
+    pulse: Arc<Pulse>,
+    gate: Mutex<Gate>,
+    /// Set when the connection is gone.
+    pub(crate) closed: CancellationToken,
+}
+
+/// What became of an event at the door.
+pub(crate) enum Admission {
+    /// It waits in the inbox.
+    Queued,
+    /// Too many at once: to be refused.
+    Refused(Inbound),
+    /// Too many for too long: the socket is to be cut.
+    Flood,
+}
+
+impl Inlet {
+    /// An inlet and its inbox.
+    pub(crate) fn new(pulse: Arc<Pulse>, rate: EventRate) -> (Self, mpsc::Receiver<Inbound>) {
+        let (queue, inbox) = mpsc::channel(INBOX_MAX);
+        let gate = Mutex::new(Gate::new(rate, Instant::now()));
+        (Self { queue, pulse, gate, closed: CancellationToken::new() }, inbox)
+    }
+
+    /// The client answered a heartbeat.
+    pub(crate) fn pong(&self) {
+        self.pulse.beat();
+    }
+
+    /// An event came.
+    pub(crate) fn admit(&self, inbound: Inbound) -> Admission {
+        match self.gate.lock().pass(Instant::now()) {
+            Pass::Free => match self.queue.try_send(inbound) {
+                Ok(()) => Admission::Queued,
+                Err(mpsc::error::TrySendError::Full(_)) => Admission::Flood,
+                Err(mpsc::error::TrySendError::Closed(inbound)) => Admission::Refused(inbound),
+            },
+            Pass::Held => Admission::Refused(inbound),
+            Pass::Flood => Admission::Flood,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    Free,
+    Held,
+    Flood,
+}
+
+/// A token bucket that counts how often it ran dry. Refusals within a second are one overrun.
+struct Gate {
+    rate: EventRate,
+    tokens: f64,
+    at: Instant,
+    overruns: u32,
+    overrun_at: Option<Instant>,
+}
+
+impl Gate {
+    fn new(rate: EventRate, now: Instant) -> Self {
+        Self { rate, tokens: f64::from(rate.burst), at: now, overruns: 0, overrun_at: None }
+    }
+
+    fn pass(&mut self, now: Instant) -> Pass {
+        if self.rate.per_second == 0 {
+            return Pass::Free;
+        }
+        let refill =
+            now.saturating_duration_since(self.at).as_secs_f64() * f64::from(self.rate.per_second);
+        self.tokens = (self.tokens + refill).min(f64::from(self.rate.burst));
+        self.at = now;
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Pass::Free;
+        }
+        let same =
+            self.overrun_at.is_some_and(|at| now.saturating_duration_since(at).as_secs() < 1);
+        if !same {
+            self.overruns += 1;
+            self.overrun_at = Some(now);
+        }
+        if self.overruns >= self.rate.overruns_max { Pass::Flood } else { Pass::Held }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_payload_is_the_first_argument_and_the_request_id_stands_behind_it() {
+        let found =
+            arguments(Event::JoinMatchmaking, r#"["joinMatchmaking",{"a":1},{"requestId":"x-1"}]"#)
+                .unwrap();
+        assert_eq!(found.payload, serde_json::json!({"a": 1}));
+        assert_eq!(found.key, Some("x-1".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_event_without_payload_may_carry_a_request_id() {
+        let found =
+            arguments(Event::CancelMatchmaking, r#"["cancelMatchmaking",{"requestId":"x"}]"#)
+                .unwrap();
+        assert_eq!(found.key, Some("x".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_callback_in_the_callbacks_place_is_ignored() {
+        let found = arguments(Event::GetState, r#"["getState",7,"x",[]]"#).unwrap();
+        assert_eq!(found, Arguments::default());
+    }
+
+    #[test]
+    fn a_malformed_request_id_is_refused_not_ignored() {
+        let bad = arguments(Event::Ready, r#"["ready",{"requestId":"a b"}]"#);
+        assert_eq!(bad, Err(BadArguments::BadRequestId));
+    }
+
+    #[test]
+    fn deep_nesting_and_large_payloads_are_refused() {
+        let deep = format!("[\"joinMatchmaking\",{}{}]", "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(arguments(Event::JoinMatchmaking, &deep), Err(BadArguments::NotJson));
+        let large = format!("[\"joinMatchmaking\",\"{}\"]", "x".repeat(EVENT_BYTES_MAX));
+        assert_eq!(arguments(Event::JoinMatchmaking, &large), Err(BadArguments::TooLarge));
+    }
+
+    #[test]
+    fn a_burst_passes_then_the_rate_holds_then_a_flood_is_cut() {
+        let start = Instant::now();
+        let mut gate = Gate::new(EventRate { per_second: 2, burst: 3, overruns_max: 3 }, start);
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(
+            [0; 4].map(|ms| gate.pass(at(ms))),
+            [Pass::Free, Pass::Free, Pass::Free, Pass::Held]
+        );
+        assert_eq!(gate.pass(at(100)), Pass::Held, "the same overrun");
+        assert_eq!(gate.pass(at(600)), Pass::Free, "one token came back");
+        assert_eq!(gate.pass(at(1_050)), Pass::Held, "the second overrun");
+        assert_eq!(gate.pass(at(1_100)), Pass::Free);
+        assert_eq!(gate.pass(at(1_101)), Pass::Held, "still the second");
+        let _ = gate.pass(at(2_100));
+        let _ = gate.pass(at(2_101));
+        assert_eq!(gate.pass(at(2_102)), Pass::Flood, "the third");
+    }
+}

@@ -1,0 +1,262 @@
+//! Names and shapes on the Socket.IO wire (contract 3.3-3.6): the one place that knows them.
+//!
+//! Everything else speaks of [`Event`]s, [`Push`]es and typed answers.
+
+use serde::Serialize;
+use serverv2_machine::{PlayerId, RoomId};
+
+/// What a client may send (contract 3.5). Events with other names are ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Counts of the whole cluster.
+    GetServerState,
+    /// Queue with a team.
+    JoinMatchmaking,
+    /// Leave the queue.
+    CancelMatchmaking,
+    /// Ready to start the battle.
+    Ready,
+    /// A choice.
+    SubmitPlayerSelection,
+    /// The battle as this player may see it.
+    GetState,
+    /// The choices that are legal now.
+    GetAvailableSelection,
+    /// Whether clocks run.
+    IsTimerEnabled,
+    /// One player's clocks.
+    GetPlayerTimerState,
+    /// Both players' clocks.
+    GetAllPlayerTimerStates,
+    /// Clock limits.
+    GetTimerConfig,
+    /// An animation begins at a client.
+    StartAnimation,
+    /// An animation is over at a client.
+    EndAnimation,
+    /// The same, by its other name.
+    ReportAnimationEnd,
+}
+
+impl Event {
+    /// All of them, for subscribing.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::GetServerState,
+        Self::JoinMatchmaking,
+        Self::CancelMatchmaking,
+        Self::Ready,
+        Self::SubmitPlayerSelection,
+        Self::GetState,
+        Self::GetAvailableSelection,
+        Self::IsTimerEnabled,
+        Self::GetPlayerTimerState,
+        Self::GetAllPlayerTimerStates,
+        Self::GetTimerConfig,
+        Self::StartAnimation,
+        Self::EndAnimation,
+        Self::ReportAnimationEnd,
+    ];
+
+    /// Its name on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::GetServerState => "getServerState",
+            Self::JoinMatchmaking => "joinMatchmaking",
+            Self::CancelMatchmaking => "cancelMatchmaking",
+            Self::Ready => "ready",
+            Self::SubmitPlayerSelection => "submitPlayerSelection",
+            Self::GetState => "getState",
+            Self::GetAvailableSelection => "getAvailableSelection",
+            Self::IsTimerEnabled => "isTimerEnabled",
+            Self::GetPlayerTimerState => "getPlayerTimerState",
+            Self::GetAllPlayerTimerStates => "getAllPlayerTimerStates",
+            Self::GetTimerConfig => "getTimerConfig",
+            Self::StartAnimation => "startAnimation",
+            Self::EndAnimation => "endAnimation",
+            Self::ReportAnimationEnd => "reportAnimationEnd",
+        }
+    }
+
+    /// Whether its first argument is a payload (else it may be the request options).
+    pub(crate) fn has_payload(self) -> bool {
+        matches!(
+            self,
+            Self::JoinMatchmaking
+                | Self::SubmitPlayerSelection
+                | Self::GetPlayerTimerState
+                | Self::StartAnimation
+                | Self::EndAnimation
+                | Self::ReportAnimationEnd
+        )
+    }
+
+    /// The code under which this event's refusals are known (contract 3.5).
+    pub(crate) fn error_code(self) -> &'static str {
+        match self {
+            Self::JoinMatchmaking => "VALIDATION_ERROR",
+            Self::CancelMatchmaking => "CANCEL_FAILED",
+            Self::Ready => "READY_ERROR",
+            Self::SubmitPlayerSelection => "BATTLE_ACTION_ERROR",
+            Self::GetServerState | Self::GetState => "GET_STATE_ERROR",
+            Self::GetAvailableSelection => "GET_SELECTION_ERROR",
+            Self::IsTimerEnabled => "TIMER_CHECK_ERROR",
+            Self::GetPlayerTimerState => "TIMER_STATE_ERROR",
+            Self::GetAllPlayerTimerStates => "TIMER_STATES_ERROR",
+            Self::GetTimerConfig => "TIMER_CONFIG_ERROR",
+            Self::StartAnimation => "ANIMATION_START_ERROR",
+            Self::EndAnimation | Self::ReportAnimationEnd => "ANIMATION_END_ERROR",
+        }
+    }
+
+    /// What it answers when the cluster has no quorum in time (contract 3.3): it may have happened,
+    /// and a retry with the same request id is safe.
+    pub(crate) fn unavailable(self) -> Refusal {
+        match self {
+            Self::JoinMatchmaking => {
+                Refusal::new("VALIDATION_ERROR", "Failed to add to matchmaking queue")
+            }
+            Self::CancelMatchmaking => Refusal::new("CANCEL_FAILED", "CLUSTER_UNAVAILABLE"),
+            other => Refusal::new(other.error_code(), "BATTLE_OWNER_TEMP_UNAVAILABLE"),
+        }
+    }
+}
+
+/// What the server sends unasked (contract 3.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Push {
+    /// Application heartbeat.
+    Ping,
+    /// Counts of the whole cluster.
+    UpdateState,
+    /// A match was made.
+    MatchSuccess,
+    /// One message of a battle.
+    BattleEvent,
+    /// A room is over.
+    RoomClosed,
+}
+
+impl Push {
+    /// Its name on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::UpdateState => "updateState",
+            Self::MatchSuccess => "matchSuccess",
+            Self::BattleEvent => "battleEvent",
+            Self::RoomClosed => "roomClosed",
+        }
+    }
+}
+
+/// The client's answer to [`Push::Ping`].
+pub(crate) const PONG: &str = "pong";
+
+/// An acknowledgement (contract 3.3).
+#[derive(Debug, Serialize)]
+#[serde(tag = "status")]
+pub(crate) enum Envelope<T> {
+    /// It worked; `data` is missing when there is no value.
+    #[serde(rename = "SUCCESS")]
+    Success {
+        /// The answer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<T>,
+    },
+    /// It did not.
+    #[serde(rename = "ERROR")]
+    Error(Refusal),
+}
+
+/// Why not: a stable code and details that clients search for known words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Refusal {
+    /// Stable.
+    pub(crate) code: &'static str,
+    /// Free text.
+    pub(crate) details: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub(crate) fn new(code: &'static str, details: impl Into<String>) -> Self {
+        Self { code, details: details.into() }
+    }
+}
+
+/// `{"status": …}` inside an envelope.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Status {
+    status: &'static str,
+}
+
+impl Status {
+    /// The ticket stands.
+    pub(crate) const QUEUED: Self = Self { status: "QUEUED" };
+    /// There is no ticket (any more).
+    pub(crate) const CANCELED: Self = Self { status: "CANCELED" };
+    /// Marked ready.
+    pub(crate) const READY: Self = Self { status: "READY" };
+    /// The choice is stored.
+    pub(crate) const ACTION_ACCEPTED: Self = Self { status: "ACTION_ACCEPTED" };
+}
+
+/// The argument of [`Push::MatchSuccess`], inside an envelope.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MatchSuccess<'a> {
+    pub(crate) room_id: RoomId,
+    pub(crate) opponent: Opponent<'a>,
+}
+
+/// Whom one fights.
+#[derive(Debug, Serialize)]
+pub(crate) struct Opponent<'a> {
+    pub(crate) id: PlayerId,
+    pub(crate) name: &'a str,
+}
+
+/// The argument of [`Push::RoomClosed`].
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RoomClosed {
+    pub(crate) room_id: RoomId,
+}
+
+/// Counts of the whole cluster (contract 3.5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServerState {
+    /// Players with at least one live connection.
+    pub(crate) online_players: u64,
+    /// Queue entries.
+    pub(crate) matchmaking_queue: u64,
+    /// Rooms of any status.
+    pub(crate) rooms: u64,
+    /// Twice the running rooms.
+    pub(crate) players_in_rooms: u64,
+}
+
+/// Handshake refusals, the `message` of `CONNECT_ERROR` (contract 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HandshakeError {
+    /// No `playerId` in the query.
+    PlayerIdRequired,
+    /// No such player.
+    PlayerNotFound,
+    /// A registered player without a token.
+    TokenRequired,
+    /// This node can't say now.
+    AuthenticationError,
+}
+
+impl std::fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::PlayerIdRequired => "PLAYER_ID_REQUIRED",
+            Self::PlayerNotFound => "PLAYER_NOT_FOUND",
+            Self::TokenRequired => "TOKEN_REQUIRED_FOR_REGISTERED_USER",
+            Self::AuthenticationError => "AUTHENTICATION_ERROR",
+        })
+    }
+}

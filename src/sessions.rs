@@ -1,0 +1,93 @@
+//! Which sockets this node holds, and which of them is its session's current one.
+//!
+//! Only the dispatcher says who is current, in log order; everyone else may look. Bounded by the
+//! listener's bound on connections.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use serverv2_machine::{RoomId, Seat, SessionKey, SocketId};
+
+use crate::gateway::socket::LocalSocket;
+
+/// The sockets of this node; nothing here is replicated.
+#[derive(Default)]
+pub(crate) struct LocalSessions {
+    tables: RwLock<Tables>,
+    /// The room each current session was last told of, so that what the room still has to say comes
+    /// before the next room.
+    rooms: Mutex<HashMap<SessionKey, (RoomId, Seat)>>,
+}
+
+#[derive(Default)]
+struct Tables {
+    sockets: HashMap<SocketId, Arc<LocalSocket>>,
+    current: HashMap<SessionKey, Arc<LocalSocket>>,
+}
+
+impl LocalSessions {
+    /// A socket is connected; its session is not open yet.
+    pub(crate) fn connected(&self, socket: &Arc<LocalSocket>) {
+        self.tables.write().sockets.insert(socket.id.clone(), socket.clone());
+    }
+
+    /// A socket is gone.
+    pub(crate) fn disconnected(&self, socket: &LocalSocket) {
+        self.tables.write().sockets.remove(&socket.id);
+    }
+
+    /// The log says that this socket is the session's current one now. `None` if it is not held here
+    /// (any more): then nothing of the session is.
+    pub(crate) fn opened(
+        &self,
+        session: &SessionKey,
+        socket: &SocketId,
+    ) -> Option<Arc<LocalSocket>> {
+        let mut tables = self.tables.write();
+        match tables.sockets.get(socket).cloned() {
+            Some(local) => {
+                tables.current.insert(session.clone(), local.clone());
+                Some(local)
+            }
+            None => {
+                tables.current.remove(session);
+                None
+            }
+        }
+    }
+
+    /// The log says that the session is closed.
+    pub(crate) fn closed(&self, session: &SessionKey, socket: &SocketId) {
+        let mut tables = self.tables.write();
+        if tables.current.get(session).is_some_and(|local| local.id == *socket) {
+            tables.current.remove(session);
+            self.rooms.lock().remove(session);
+        }
+    }
+
+    /// The session's current socket, if this node holds it.
+    pub(crate) fn current(&self, session: &SessionKey) -> Option<Arc<LocalSocket>> {
+        self.tables.read().current.get(session).cloned()
+    }
+
+    /// All current sockets of this node.
+    pub(crate) fn all_current(&self) -> Vec<Arc<LocalSocket>> {
+        self.tables.read().current.values().cloned().collect()
+    }
+
+    /// How many sockets this node holds.
+    pub(crate) fn count(&self) -> usize {
+        self.tables.read().sockets.len()
+    }
+
+    /// The room this session was last told of.
+    pub(crate) fn room(&self, session: &SessionKey) -> Option<(RoomId, Seat)> {
+        self.rooms.lock().get(session).copied()
+    }
+
+    /// The session has been told of this room.
+    pub(crate) fn seated(&self, session: &SessionKey, room: RoomId, seat: Seat) {
+        self.rooms.lock().insert(session.clone(), (room, seat));
+    }
+}
