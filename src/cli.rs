@@ -35,6 +35,7 @@ pub fn main() -> ExitCode {
     match matches.subcommand() {
         Some(("dev", flags)) => serve(Mode::Dev, flags),
         Some(("run", flags)) => serve(Mode::Run, flags),
+        Some(("demo", _)) => demo(),
         _ => unreachable!("a subcommand is required, and these are all"),
     }
 }
@@ -54,6 +55,26 @@ fn command() -> Command {
             Mode::Run,
             Command::new("run").about("Serve in production: a cluster of one, for now"),
         ))
+        .subcommand(Command::new("demo").about(
+            "Show a battle between two guests, with the node killed and restarted in its middle",
+        ))
+}
+
+fn demo() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "serverv2 demo: start its threads: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    match runtime.block_on(crate::demo::run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "serverv2 demo: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
 }
 
 /// Adds a flag for each setting.

@@ -7,6 +7,7 @@ pub mod app;
 pub mod battle;
 pub mod cli;
 pub mod config;
+pub mod demo;
 mod dispatcher;
 pub mod gateway;
 pub mod net;

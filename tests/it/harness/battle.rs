@@ -39,9 +39,9 @@ impl Message {
     /// Whether it asks this player to choose.
     pub(crate) fn asks(&self, player: &str) -> bool {
         match self.kind.as_str() {
-            "TURN_ACTION" | "FORCED_SWITCH" => {
-                self.data["player"].as_array().is_some_and(|players| players.contains(&json!(player)))
-            }
+            "TURN_ACTION" | "FORCED_SWITCH" => self.data["player"]
+                .as_array()
+                .is_some_and(|players| players.contains(&json!(player))),
             "FAINT_SWITCH" => self.data["player"] == player,
             _ => false,
         }
@@ -101,7 +101,8 @@ impl Fighter {
     async fn wait_message(&self, what: &str, wanted: impl Fn(&Message) -> bool) -> Message {
         self.client
             .wait(&format!("message {what}"), |records| {
-                let events = super::socket::events(records).filter(|event| event.name == "battleEvent");
+                let events =
+                    super::socket::events(records).filter(|event| event.name == "battleEvent");
                 events.filter_map(Message::read).find(|message| wanted(message))
             })
             .await
@@ -144,7 +145,8 @@ impl Fighter {
     /// Checks that the patched state after a message is what the server says (row 16).
     pub(crate) async fn assert_in_step(&self) {
         let mut said = self.state().await;
-        let sequence = said["sequenceId"].as_i64().expect("a started battle's state has its number");
+        let sequence =
+            said["sequenceId"].as_i64().expect("a started battle's state has its number");
         let mut patched = Value::clone(&*self.client.state_after(sequence).await);
         for state in [&mut said, &mut patched] {
             state.as_object_mut().expect("a state is an object").remove("sequenceId");
@@ -165,7 +167,8 @@ impl Fighter {
         loop {
             let next = self
                 .wait_message("that asks to choose, or the end", |message| {
-                    message.sequence > seen && (message.kind == "BATTLE_END" || message.asks(&self.id))
+                    message.sequence > seen
+                        && (message.kind == "BATTLE_END" || message.asks(&self.id))
                 })
                 .await;
             seen = next.sequence;
@@ -179,15 +182,20 @@ impl Fighter {
 
     async fn choose(&self, rng: &mut StdRng) {
         let available = self.available().await;
-        let of = |kind: &str| -> Vec<&Value> { available.iter().filter(|choice| choice["type"] == kind).collect() };
+        let of = |kind: &str| -> Vec<&Value> {
+            available.iter().filter(|choice| choice["type"] == kind).collect()
+        };
         let (skills, switches) = (of("use-skill"), of("switch-pet"));
         let choice = match (skills.as_slice(), switches.as_slice()) {
             ([], []) => of("do-nothing").first().copied(),
             ([], switches) => switches.choose(rng).copied(),
-            (_, switches) if !switches.is_empty() && rng.random_ratio(1, 8) => switches.choose(rng).copied(),
+            (_, switches) if !switches.is_empty() && rng.random_ratio(1, 8) => {
+                switches.choose(rng).copied()
+            }
             (skills, _) => skills.choose(rng).copied(),
         };
-        let choice = choice.unwrap_or_else(|| panic!("asked to choose, but there is only {available:?}"));
+        let choice =
+            choice.unwrap_or_else(|| panic!("asked to choose, but there is only {available:?}"));
         self.submit(choice).await;
     }
 }
@@ -233,7 +241,10 @@ impl Duel {
     pub(crate) async fn attack_once(&self, after: i64) -> i64 {
         self.a.attack().await;
         self.b.attack().await;
-        let (next, _) = tokio::join!(self.a.message_after(after, "TURN_END"), self.b.message_after(after, "TURN_END"));
+        let (next, _) = tokio::join!(
+            self.a.message_after(after, "TURN_END"),
+            self.b.message_after(after, "TURN_END")
+        );
         next.sequence
     }
 

@@ -34,7 +34,8 @@ pub(crate) const PONG: &str = "3";
 /// Reads one text frame of the server.
 pub(crate) fn decode(text: &str) -> Result<Frame, String> {
     let bad = |why: &str| format!("{why}: {text}");
-    let json = |rest: &str| serde_json::from_str::<Value>(rest).map_err(|error| bad(&error.to_string()));
+    let json =
+        |rest: &str| serde_json::from_str::<Value>(rest).map_err(|error| bad(&error.to_string()));
     let (kind, rest) = text.split_at_checked(1).ok_or_else(|| bad("empty frame"))?;
     match kind {
         "0" => Ok(Frame::Open(json(rest)?)),
@@ -62,7 +63,9 @@ pub(crate) fn decode(text: &str) -> Result<Frame, String> {
                         _ => Err(bad("an ack is an array")),
                     }
                 }
-                "4" => Ok(Frame::Refused(json(body)?["message"].as_str().unwrap_or_default().to_owned())),
+                "4" => Ok(Frame::Refused(
+                    json(body)?["message"].as_str().unwrap_or_default().to_owned(),
+                )),
                 _ => Err(bad("a packet type that no server of ours sends")),
             }
         }
@@ -91,9 +94,15 @@ mod tests {
         assert_eq!(decode(r#"0{"sid":"x"}"#), Ok(Frame::Open(json!({"sid": "x"}))));
         assert_eq!(decode("2"), Ok(Frame::Ping));
         assert_eq!(decode(r#"40{"sid":"s"}"#), Ok(Frame::Connected(json!({"sid": "s"}))));
-        assert_eq!(decode(r#"44{"message":"PLAYER_NOT_FOUND"}"#), Ok(Frame::Refused("PLAYER_NOT_FOUND".into())));
+        assert_eq!(
+            decode(r#"44{"message":"PLAYER_NOT_FOUND"}"#),
+            Ok(Frame::Refused("PLAYER_NOT_FOUND".into()))
+        );
         assert_eq!(decode(r#"42["ready",1]"#), Ok(Frame::Event("ready".into(), vec![json!(1)])));
-        assert_eq!(decode(r#"4312[{"status":"SUCCESS"}]"#), Ok(Frame::Ack(12, vec![json!({"status": "SUCCESS"})])));
+        assert_eq!(
+            decode(r#"4312[{"status":"SUCCESS"}]"#),
+            Ok(Frame::Ack(12, vec![json!({"status": "SUCCESS"})]))
+        );
         assert_eq!(decode("41"), Ok(Frame::Disconnect));
     }
 

@@ -32,7 +32,13 @@ pub(crate) struct Answer {
 
 impl Http {
     pub(crate) fn new(server: &Server, method: Method, path: &str) -> Self {
-        Self { address: server.address(), method, path: path.to_owned(), headers: Vec::new(), body: Bytes::new() }
+        Self {
+            address: server.address(),
+            method,
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
     }
 
     pub(crate) fn get(server: &Server, path: &str) -> Self {
@@ -75,9 +81,13 @@ impl Http {
     pub(crate) async fn exchange(self) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let mut request = Request::builder().method(self.method).uri(self.path).header(HOST, self.address.to_string());
+        let mut request = Request::builder()
+            .method(self.method)
+            .uri(self.path)
+            .header(HOST, self.address.to_string());
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
@@ -104,7 +114,11 @@ impl Answer {
     /// Panics unless status and the two stable parts of an error of `/auth` are these.
     pub(crate) fn assert_error(&self, status: u16, code: &str, message: Option<&str>) {
         let body = self.json();
-        assert_eq!((self.status.as_u16(), &body["success"], &body["code"]), (status, &false.into(), &code.into()), "{body}");
+        assert_eq!(
+            (self.status.as_u16(), &body["success"], &body["code"]),
+            (status, &false.into(), &code.into()),
+            "{body}"
+        );
         if let Some(message) = message {
             assert_eq!(body["message"], message);
         }

@@ -37,7 +37,11 @@ pub(crate) async fn connected_guest(server: &Server) -> (String, Client) {
 }
 
 /// Asks again until the answer is as wanted.
-pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F, wanted: impl Fn(&T) -> bool) -> T
+pub(crate) async fn eventually<T, F>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+    wanted: impl Fn(&T) -> bool,
+) -> T
 where
     F: Future<Output = T>,
     T: std::fmt::Debug,
@@ -48,7 +52,10 @@ where
         if wanted(&answer) {
             return answer;
         }
-        assert!(began.elapsed() < DEADLINE, "no {what} within {DEADLINE:?}; last answer {answer:?}");
+        assert!(
+            began.elapsed() < DEADLINE,
+            "no {what} within {DEADLINE:?}; last answer {answer:?}"
+        );
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
 }

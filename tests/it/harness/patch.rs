@@ -10,11 +10,15 @@ use serde_json::{Map, Value};
 pub(crate) fn apply(state: &mut Value, delta: &Value) -> Result<(), String> {
     match delta {
         Value::Object(fields) if fields.get("_t") == Some(&Value::from("a")) => {
-            let items = state.as_array_mut().ok_or_else(|| format!("array delta for something else: {delta}"))?;
+            let items = state
+                .as_array_mut()
+                .ok_or_else(|| format!("array delta for something else: {delta}"))?;
             apply_array(items, fields)
         }
         Value::Object(fields) => {
-            let object = state.as_object_mut().ok_or_else(|| format!("object delta for something else: {delta}"))?;
+            let object = state
+                .as_object_mut()
+                .ok_or_else(|| format!("object delta for something else: {delta}"))?;
             fields.iter().try_for_each(|(key, change)| apply_key(object, key, change))
         }
         Value::Array(_) => match replacement(delta)? {
@@ -40,7 +44,8 @@ fn apply_key(object: &mut Map<String, Value>, key: &str, change: &Value) -> Resu
         }
         return Ok(());
     }
-    let inner = object.get_mut(key).ok_or_else(|| format!("nested change of {key}, which is not there"))?;
+    let inner =
+        object.get_mut(key).ok_or_else(|| format!("nested change of {key}, which is not there"))?;
     apply(inner, change).map_err(|why| format!("{key}: {why}"))
 }
 
@@ -48,7 +53,9 @@ fn apply_key(object: &mut Map<String, Value>, key: &str, change: &Value) -> Resu
 fn replacement(change: &Value) -> Result<Option<Value>, String> {
     match change.as_array().map(Vec::as_slice) {
         Some([new] | [_, new]) => Ok(Some(new.clone())),
-        Some([_, Value::Number(zero), Value::Number(kind)]) if zero.as_u64() == Some(0) && kind.as_u64() == Some(0) => {
+        Some([_, Value::Number(zero), Value::Number(kind)])
+            if zero.as_u64() == Some(0) && kind.as_u64() == Some(0) =>
+        {
             Ok(None)
         }
         _ => Err(format!("not a change: {change}")),
@@ -87,7 +94,8 @@ fn apply_array(items: &mut Vec<Value>, fields: &Map<String, Value>) -> Result<()
         items.insert(at, element);
     }
     for (at, change) in modified {
-        let element = items.get_mut(at).ok_or_else(|| format!("changed element {at} is not there"))?;
+        let element =
+            items.get_mut(at).ok_or_else(|| format!("changed element {at} is not there"))?;
         apply(element, change).map_err(|why| format!("[{at}]: {why}"))?;
     }
     Ok(())
@@ -107,7 +115,10 @@ mod tests {
     fn keys_are_added_replaced_removed_and_nested() {
         let state = json!({"a": 1, "b": {"c": 2, "d": 3}, "gone": true});
         let delta = json!({"a": [1, 5], "b": {"c": [2, 0, 0], "e": [[]]}, "gone": [true, 0, 0], "new": [{"x": 1}]});
-        assert_eq!(patched(state, &delta), json!({"a": 5, "b": {"d": 3, "e": []}, "new": {"x": 1}}));
+        assert_eq!(
+            patched(state, &delta),
+            json!({"a": 5, "b": {"d": 3, "e": []}, "new": {"x": 1}})
+        );
     }
 
     #[test]

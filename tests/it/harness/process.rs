@@ -81,8 +81,10 @@ impl Server {
 
     /// Resident memory in KiB, as the kernel counts it.
     pub(crate) fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the kernel tells VmRSS");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .expect("the server runs");
+        let line =
+            status.lines().find(|line| line.starts_with("VmRSS:")).expect("the kernel tells VmRSS");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("VmRSS is a number")
     }
 
@@ -106,7 +108,11 @@ impl Server {
             if let Some(status) = process.child.try_wait().expect("it is our child") {
                 return status;
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "still running 20 s after SIGTERM\n{}", process.log.tail());
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "still running 20 s after SIGTERM\n{}",
+                process.log.tail()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -135,7 +141,9 @@ pub(crate) async fn run_to_end(args: &[&str], env: &[(&str, &str)]) -> Output {
 }
 
 fn signal(name: &str, pid: u32) {
-    let status = Command::new("/bin/sh").args(["-c", "kill -s \"$0\" -- \"$1\"", name, &pid.to_string()]).status();
+    let status = Command::new("/bin/sh")
+        .args(["-c", "kill -s \"$0\" -- \"$1\"", name, &pid.to_string()])
+        .status();
     assert!(status.expect("sh can be started").success(), "kill -{name} {pid}");
 }
 
@@ -171,7 +179,9 @@ impl Process {
         let mut process = Self { child, guard, address: nowhere, log, readers };
         process.address = process
             .log
-            .wait("the line `listening http://…`", |line| line.strip_prefix("listening http://")?.trim().parse().ok())
+            .wait("the line `listening http://…`", |line| {
+                line.strip_prefix("listening http://")?.trim().parse().ok()
+            })
             .await;
         process
     }
@@ -210,7 +220,11 @@ struct LogInner {
 }
 
 impl Log {
-    fn follow(&self, name: &'static str, from: impl Read + Send + 'static) -> thread::JoinHandle<()> {
+    fn follow(
+        &self,
+        name: &'static str,
+        from: impl Read + Send + 'static,
+    ) -> thread::JoinHandle<()> {
         let log = self.0.clone();
         thread::spawn(move || {
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {

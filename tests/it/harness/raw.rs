@@ -21,7 +21,8 @@ pub(crate) async fn dial(server: SocketAddr, from: Ipv4Addr, query: &str) -> Str
         socket.set_nodelay(true).expect("set an option");
         let stream = socket.connect(server).await.expect("the server listens");
         let url = format!("ws://{server}/socket.io/?{query}EIO=4&transport=websocket");
-        let (stream, _) = tokio_tungstenite::client_async(url, stream).await.expect("upgrade to a websocket");
+        let (stream, _) =
+            tokio_tungstenite::client_async(url, stream).await.expect("upgrade to a websocket");
         stream
     };
     tokio::time::timeout(DEADLINE, opening).await.expect("a websocket opens in time")
@@ -56,7 +57,10 @@ impl Raw {
 
     async fn message(&mut self, message: Message) -> bool {
         // Not being read for long is being cut, too: the server need not read from a flooder.
-        matches!(tokio::time::timeout(Duration::from_secs(2), self.0.send(message)).await, Ok(Ok(())))
+        matches!(
+            tokio::time::timeout(Duration::from_secs(2), self.0.send(message)).await,
+            Ok(Ok(()))
+        )
     }
 
     /// Waits for a text frame.
@@ -70,7 +74,9 @@ impl Raw {
                 }
             }
         };
-        tokio::time::timeout(DEADLINE, reading).await.unwrap_or_else(|_| panic!("no {what} within {DEADLINE:?}"))
+        tokio::time::timeout(DEADLINE, reading)
+            .await
+            .unwrap_or_else(|_| panic!("no {what} within {DEADLINE:?}"))
     }
 
     /// Reads until the connection is gone; false if it is still there after the deadline.
@@ -82,7 +88,9 @@ impl Raw {
     /// Reads whatever has come, without waiting for more.
     pub(crate) async fn drain(&mut self) -> Vec<String> {
         let mut texts = Vec::new();
-        while let Ok(Some(Ok(message))) = tokio::time::timeout(Duration::from_millis(1), self.0.next()).await {
+        while let Ok(Some(Ok(message))) =
+            tokio::time::timeout(Duration::from_millis(1), self.0.next()).await
+        {
             if let Message::Text(text) = message {
                 texts.push(text.to_string());
             }

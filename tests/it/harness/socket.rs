@@ -43,7 +43,12 @@ impl Dial {
 
     /// With this query string, which ends in `&` unless it is empty.
     pub(crate) fn query(server: &Server, query: &str) -> Self {
-        Self { address: server.address(), query: query.to_owned(), token: None, from: Ipv4Addr::LOCALHOST }
+        Self {
+            address: server.address(),
+            query: query.to_owned(),
+            token: None,
+            from: Ipv4Addr::LOCALHOST,
+        }
     }
 
     /// With a session id that the client keeps.
@@ -322,7 +327,11 @@ impl Client {
     pub(crate) async fn leave(self) {
         self.send("41".to_owned()).await;
         let _ = self.out.send(Message::Close(None)).await;
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.shared.grown.subscribe().wait_for(|_| self.is_closed())).await;
+        let _ = tokio::time::timeout(
+            Duration::from_secs(2),
+            self.shared.grown.subscribe().wait_for(|_| self.is_closed()),
+        )
+        .await;
     }
 
     /// Cuts the connection without a word.
@@ -370,7 +379,11 @@ pub(crate) fn events(records: &[Record]) -> impl DoubleEndedIterator<Item = &Eve
 }
 
 impl Shared {
-    async fn read(self: Arc<Self>, mut source: futures::stream::SplitStream<Stream>, out: mpsc::Sender<Message>) {
+    async fn read(
+        self: Arc<Self>,
+        mut source: futures::stream::SplitStream<Stream>,
+        out: mpsc::Sender<Message>,
+    ) {
         let why = loop {
             match source.next().await {
                 None => break "end of stream".to_owned(),
@@ -381,7 +394,9 @@ impl Shared {
                         let _ = out.send(Message::text(codec::PONG)).await;
                     }
                     Ok(Frame::Noop) => {}
-                    Ok(Frame::Close | Frame::Disconnect) => break format!("the server said goodbye: {text}"),
+                    Ok(Frame::Close | Frame::Disconnect) => {
+                        break format!("the server said goodbye: {text}");
+                    }
                     Ok(Frame::Open(open)) => self.push(Record::Opened(open)),
                     Ok(Frame::Connected(payload)) => {
                         let socket = payload["sid"].as_str().unwrap_or_default().to_owned();
@@ -406,7 +421,8 @@ impl Shared {
     }
 
     fn event(&self, name: String, args: Vec<Value>, raw: &str) -> Result<(), String> {
-        let mut event = Event { name, args, raw: raw.to_owned(), state: None, arrived: Instant::now() };
+        let mut event =
+            Event { name, args, raw: raw.to_owned(), state: None, arrived: Instant::now() };
         match event.name.as_str() {
             // Messages without a number are not part of the battle's sequence.
             "battleEvent" if event.arg()["sequenceId"].is_i64() => {
@@ -414,7 +430,8 @@ impl Shared {
                 let mut states = self.states.lock();
                 // A new battle begins with nothing, whatever battle was seen before.
                 let last = states.last().filter(|_| sequence > 0);
-                let mut state = last.map_or_else(|| Arc::new(json!({})), |(_, state)| state.clone());
+                let mut state =
+                    last.map_or_else(|| Arc::new(json!({})), |(_, state)| state.clone());
                 if let Some(delta) = event.arg().get("stateDelta") {
                     patch::apply(Arc::make_mut(&mut state), delta)
                         .map_err(|why| format!("delta does not fit: {why}: {raw}"))?;

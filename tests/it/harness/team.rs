@@ -17,7 +17,8 @@ pub(crate) fn count() -> usize {
 pub(crate) fn schema(number: usize, owner: &str) -> Value {
     let teams = teams();
     let pets = teams[number % teams.len()].as_array().expect("a team is a list");
-    let team: Vec<Value> = pets.iter().enumerate().map(|(slot, pet)| finish(pet, slot, owner)).collect();
+    let team: Vec<Value> =
+        pets.iter().enumerate().map(|(slot, pet)| finish(pet, slot, owner)).collect();
     json!({"name": format!("Tester {}", &owner[..6]), "id": owner, "team": team})
 }
 
@@ -39,9 +40,7 @@ fn teams() -> Vec<Value> {
 
 fn finish(pet: &Value, slot: usize, owner: &str) -> Value {
     let mut pet = pet.clone();
-    let all = |value: u32| {
-        json!({"hp": value, "atk": value, "def": value, "spa": value, "spd": value, "spe": value})
-    };
+    let all = |value: u32| json!({"hp": value, "atk": value, "def": value, "spa": value, "spd": value, "spe": value});
     pet["name"] = json!(secret_name(slot, owner));
     pet["level"] = json!(100);
     pet["evs"] = all(85);
