@@ -5,3 +5,17 @@
 //! with a temporary folder, so all may run at once.
 
 mod harness;
+
+mod battle;
+mod clocks;
+mod flood;
+mod grace;
+mod handshake;
+mod heartbeat;
+mod malformed;
+mod queue;
+mod rest;
+mod restart;
+mod retry;
+mod sessions;
+mod settings;

@@ -98,6 +98,14 @@ impl Fighter {
         self.message_after(-1, kind).await
     }
 
+    /// Waits until a message after this one asks for a choice, and gives its number.
+    pub(crate) async fn wait_until_asked(&self, after: i64) -> i64 {
+        let asked = self
+            .wait_message("that asks to choose", |m| m.sequence > after && m.asks(&self.id))
+            .await;
+        asked.sequence
+    }
+
     async fn wait_message(&self, what: &str, wanted: impl Fn(&Message) -> bool) -> Message {
         self.client
             .wait(&format!("message {what}"), |records| {
@@ -237,13 +245,17 @@ impl Duel {
         self.b.message("TURN_ACTION").await;
     }
 
-    /// Both attack once; returns the number of the message that asks for the next choices, as A got it.
+    /// Both attack once; returns the number of the message that asks for the next choices.
     pub(crate) async fn attack_once(&self, after: i64) -> i64 {
         self.a.attack().await;
         self.b.attack().await;
-        let (next, _) = tokio::join!(
+        let (turn, _) = tokio::join!(
             self.a.message_after(after, "TURN_END"),
             self.b.message_after(after, "TURN_END")
+        );
+        let (next, _) = tokio::join!(
+            self.a.message_after(turn.sequence, "TURN_ACTION"),
+            self.b.message_after(turn.sequence, "TURN_ACTION")
         );
         next.sequence
     }

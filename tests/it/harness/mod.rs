@@ -5,6 +5,8 @@
 pub(crate) mod battle;
 mod codec;
 mod http;
+mod inbound;
+pub(crate) mod knowledge;
 mod patch;
 pub(crate) mod process;
 mod raw;

@@ -45,7 +45,7 @@ impl Options {
 
     /// Starts `serverv2 dev` and waits until it says where it listens.
     pub(crate) async fn start(self) -> Server {
-        let folder = Arc::new(tempfile::tempdir().expect("make a temporary folder"));
+        let folder = tempfile::tempdir().expect("make a temporary folder");
         let process = Process::spawn(&self, folder.path()).await;
         Server { options: self, folder, process: Some(process) }
     }
@@ -54,7 +54,7 @@ impl Options {
 /// A started server and its folder.
 pub(crate) struct Server {
     options: Options,
-    folder: Arc<tempfile::TempDir>,
+    folder: tempfile::TempDir,
     process: Option<Process>,
 }
 
@@ -74,8 +74,13 @@ impl Server {
         self.process().address
     }
 
+    /// Its data folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Its process id.
-    pub(crate) fn pid(&self) -> u32 {
+    fn pid(&self) -> u32 {
         self.process().child.id()
     }
 
@@ -147,6 +152,12 @@ fn signal(name: &str, pid: u32) {
     assert!(status.expect("sh can be started").success(), "kill -{name} {pid}");
 }
 
+/// The address in the line that a starting server prints for programs: `READY {"http": URL, …}`.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let ready: serde_json::Value = serde_json::from_str(line.strip_prefix("READY ")?).ok()?;
+    ready["http"].as_str()?.strip_prefix("http://")?.parse().ok()
+}
+
 struct Process {
     child: Child,
     guard: Child,
@@ -177,12 +188,7 @@ impl Process {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         // Made before waiting, so that a server that never gets ready is killed as well.
         let mut process = Self { child, guard, address: nowhere, log, readers };
-        process.address = process
-            .log
-            .wait("the line `listening http://…`", |line| {
-                line.strip_prefix("listening http://")?.trim().parse().ok()
-            })
-            .await;
+        process.address = process.log.wait("the line that says where it listens", address_in).await;
         process
     }
 

@@ -7,20 +7,22 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::codec::{self, Frame};
+use super::codec;
+use super::inbound::Inbound;
+pub(crate) use super::inbound::{Event, Record, events};
 use super::raw::{Stream, dial};
-use super::{DEADLINE, Server, patch};
+use super::{DEADLINE, Server};
 
 /// A well-behaved client's rate, below the 20 a second with a burst of 60 that a socket may have.
 const PACE: Duration = Duration::from_millis(55);
@@ -49,6 +51,12 @@ impl Dial {
             token: None,
             from: Ipv4Addr::LOCALHOST,
         }
+    }
+
+    /// The same, as this player.
+    pub(crate) fn of_player(mut self, player: &str) -> Self {
+        self.query = format!("playerId={player}&{}", self.query);
+        self
     }
 
     /// With a session id that the client keeps.
@@ -89,69 +97,20 @@ impl Dial {
     }
 }
 
-/// One thing that arrived, in the order of arrival.
-#[derive(Clone, Debug)]
-pub(crate) enum Record {
-    /// Engine.IO handshake.
-    Opened(Value),
-    /// The namespace was joined.
-    Connected { socket: String },
-    /// The namespace was refused.
-    Refused(String),
-    /// An event.
-    Event(Event),
-    /// An answer to an event of ours.
-    Ack { id: u64, args: Vec<Value> },
-    /// No more will come.
-    Closed { why: String },
-}
-
-/// An event as it arrived.
-#[derive(Clone, Debug)]
-pub(crate) struct Event {
-    pub(crate) name: String,
-    pub(crate) args: Vec<Value>,
-    /// The whole frame, for tests that look for what must not be in it.
-    pub(crate) raw: String,
-    /// For a `battleEvent`: this client's state after it.
-    pub(crate) state: Option<Arc<Value>>,
-    pub(crate) arrived: Instant,
-}
-
-impl Event {
-    /// Its first argument, null if there is none.
-    pub(crate) fn arg(&self) -> &Value {
-        self.args.first().unwrap_or(&Value::Null)
-    }
-}
-
 /// A connected client. Dropping it cuts the connection.
 pub(crate) struct Client {
-    shared: Arc<Shared>,
+    inbound: Arc<Inbound>,
     out: mpsc::Sender<Message>,
     tasks: [JoinHandle<()>; 2],
     next_ack: AtomicU64,
     tokens: Mutex<(f64, Instant)>,
 }
 
-struct Shared {
-    records: Mutex<Vec<Record>>,
-    grown: watch::Sender<usize>,
-    answers_pings: AtomicBool,
-    /// The battle state after each message, with its number; a reconnect's full state is one, too.
-    states: Mutex<Vec<(i64, Arc<Value>)>>,
-}
-
 impl Client {
     fn start(stream: Stream) -> Self {
         let (mut sink, source) = stream.split();
         let (out, mut outgoing) = mpsc::channel::<Message>(256);
-        let shared = Arc::new(Shared {
-            records: Mutex::default(),
-            grown: watch::Sender::default(),
-            answers_pings: AtomicBool::new(true),
-            states: Mutex::default(),
-        });
+        let inbound = Arc::new(Inbound::new());
         let writer = tokio::spawn(async move {
             while let Some(message) = outgoing.recv().await {
                 if sink.send(message).await.is_err() {
@@ -159,9 +118,9 @@ impl Client {
                 }
             }
         });
-        let reader = tokio::spawn(shared.clone().read(source, out.clone()));
+        let reader = tokio::spawn(inbound.clone().read(source, out.clone()));
         let tokens = Mutex::new((f64::from(BURST), Instant::now()));
-        Self { shared, out, tasks: [writer, reader], next_ack: AtomicU64::new(0), tokens }
+        Self { inbound, out, tasks: [writer, reader], next_ack: AtomicU64::new(0), tokens }
     }
 
     /// Sends a text frame; one that can't be sent any more shows in what does not come back.
@@ -233,12 +192,12 @@ impl Client {
         what: &str,
         mut find: impl FnMut(&[Record]) -> Option<T>,
     ) -> T {
-        let mut grown = self.shared.grown.subscribe();
+        let mut grown = self.inbound.grown.subscribe();
         let found = async {
             loop {
                 grown.borrow_and_update();
                 let closed = {
-                    let records = self.shared.records.lock();
+                    let records = self.inbound.records.lock();
                     if let Some(found) = find(&records) {
                         return Ok(found);
                     }
@@ -272,12 +231,12 @@ impl Client {
 
     /// All events of this name so far.
     pub(crate) fn events(&self, name: &str) -> Vec<Event> {
-        events(&self.shared.records.lock()).filter(|event| event.name == name).cloned().collect()
+        events(&self.inbound.records.lock()).filter(|event| event.name == name).cloned().collect()
     }
 
     /// All that has arrived so far.
     pub(crate) fn records(&self) -> Vec<Record> {
-        self.shared.records.lock().clone()
+        self.inbound.records.lock().clone()
     }
 
     /// Waits until the connection is gone, and gives the reason.
@@ -291,12 +250,12 @@ impl Client {
 
     /// Whether the connection is gone.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(self.shared.records.lock().last(), Some(Record::Closed { .. }))
+        matches!(self.inbound.records.lock().last(), Some(Record::Closed { .. }))
     }
 
     /// The socket id given by the server.
     pub(crate) fn socket_id(&self) -> String {
-        let records = self.shared.records.lock();
+        let records = self.inbound.records.lock();
         let id = records.iter().find_map(|record| match record {
             Record::Connected { socket } => Some(socket.clone()),
             _ => None,
@@ -306,13 +265,24 @@ impl Client {
 
     /// From now on `ping` stays unanswered.
     pub(crate) fn go_silent(&self) {
-        self.shared.answers_pings.store(false, Ordering::Relaxed);
+        self.inbound.answers_pings.store(false, Ordering::Relaxed);
+    }
+
+    /// Asks for the state of a running battle and lets coming deltas change it, as a client does
+    /// that came back. Gives the state.
+    pub(crate) async fn resume(&self) -> Value {
+        let id = self.next_ack.fetch_add(1, Ordering::Relaxed);
+        self.inbound.base_ack.store(id, Ordering::Relaxed);
+        self.send(codec::event("getState", &[], Some(id))).await;
+        let answer = self.ack(id, "getState").await;
+        assert_eq!(answer["status"], "SUCCESS", "{answer}");
+        answer["data"].clone()
     }
 
     /// This client's state after the message of this number, once it is here.
     pub(crate) async fn state_after(&self, sequence: i64) -> Arc<Value> {
         self.wait(&format!("message {sequence}"), |_| {
-            let states = self.shared.states.lock();
+            let states = self.inbound.states.lock();
             states.iter().rev().find(|(of, _)| *of == sequence).map(|(_, state)| state.clone())
         })
         .await
@@ -329,7 +299,7 @@ impl Client {
         let _ = self.out.send(Message::Close(None)).await;
         let _ = tokio::time::timeout(
             Duration::from_secs(2),
-            self.shared.grown.subscribe().wait_for(|_| self.is_closed()),
+            self.inbound.grown.subscribe().wait_for(|_| self.is_closed()),
         )
         .await;
     }
@@ -341,7 +311,7 @@ impl Client {
 
     /// What arrived last, for messages of failed tests.
     pub(crate) fn transcript(&self) -> String {
-        let records = self.shared.records.lock();
+        let records = self.inbound.records.lock();
         let shown = records.iter().skip(records.len().saturating_sub(12));
         let lines: Vec<String> = shown
             .map(|record| match record {
@@ -367,93 +337,5 @@ impl Drop for Client {
     fn drop(&mut self) {
         // Both halves of the stream go with their tasks, and the connection with them.
         self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-/// The events among the records.
-pub(crate) fn events(records: &[Record]) -> impl DoubleEndedIterator<Item = &Event> {
-    records.iter().filter_map(|record| match record {
-        Record::Event(event) => Some(event),
-        _ => None,
-    })
-}
-
-impl Shared {
-    async fn read(
-        self: Arc<Self>,
-        mut source: futures::stream::SplitStream<Stream>,
-        out: mpsc::Sender<Message>,
-    ) {
-        let why = loop {
-            match source.next().await {
-                None => break "end of stream".to_owned(),
-                Some(Err(error)) => break error.to_string(),
-                Some(Ok(Message::Close(frame))) => break format!("close frame {frame:?}"),
-                Some(Ok(Message::Text(text))) => match codec::decode(&text) {
-                    Ok(Frame::Ping) => {
-                        let _ = out.send(Message::text(codec::PONG)).await;
-                    }
-                    Ok(Frame::Noop) => {}
-                    Ok(Frame::Close | Frame::Disconnect) => {
-                        break format!("the server said goodbye: {text}");
-                    }
-                    Ok(Frame::Open(open)) => self.push(Record::Opened(open)),
-                    Ok(Frame::Connected(payload)) => {
-                        let socket = payload["sid"].as_str().unwrap_or_default().to_owned();
-                        self.push(Record::Connected { socket });
-                    }
-                    Ok(Frame::Refused(text)) => self.push(Record::Refused(text)),
-                    Ok(Frame::Ack(id, args)) => self.push(Record::Ack { id, args }),
-                    Ok(Frame::Event(name, args)) => {
-                        if name == "ping" && self.answers_pings.load(Ordering::Relaxed) {
-                            let _ = out.send(Message::text(codec::event("pong", &[], None))).await;
-                        }
-                        if let Err(why) = self.event(name, args, &text) {
-                            break why;
-                        }
-                    }
-                    Err(why) => break why,
-                },
-                Some(Ok(_)) => {}
-            }
-        };
-        self.push(Record::Closed { why });
-    }
-
-    fn event(&self, name: String, args: Vec<Value>, raw: &str) -> Result<(), String> {
-        let mut event =
-            Event { name, args, raw: raw.to_owned(), state: None, arrived: Instant::now() };
-        match event.name.as_str() {
-            // Messages without a number are not part of the battle's sequence.
-            "battleEvent" if event.arg()["sequenceId"].is_i64() => {
-                let sequence = event.arg()["sequenceId"].as_i64().expect("just checked");
-                let mut states = self.states.lock();
-                // A new battle begins with nothing, whatever battle was seen before.
-                let last = states.last().filter(|_| sequence > 0);
-                let mut state =
-                    last.map_or_else(|| Arc::new(json!({})), |(_, state)| state.clone());
-                if let Some(delta) = event.arg().get("stateDelta") {
-                    patch::apply(Arc::make_mut(&mut state), delta)
-                        .map_err(|why| format!("delta does not fit: {why}: {raw}"))?;
-                }
-                event.state = Some(state.clone());
-                states.push((sequence, state));
-            }
-            "battleReconnect" => {
-                if let Some(full) = event.arg().get("fullBattleState") {
-                    let sequence = full["sequenceId"].as_i64().unwrap_or(-1);
-                    self.states.lock().push((sequence, Arc::new(full.clone())));
-                }
-            }
-            _ => {}
-        }
-        self.push(Record::Event(event));
-        Ok(())
-    }
-
-    fn push(&self, record: Record) {
-        let mut records = self.records.lock();
-        records.push(record);
-        self.grown.send_replace(records.len());
     }
 }
