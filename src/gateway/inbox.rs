@@ -253,19 +253,13 @@ mod tests {
     #[test]
     fn a_burst_passes_then_the_rate_holds_then_a_flood_is_cut() {
         let start = Instant::now();
-        let mut gate = Gate::new(EventRate { per_second: 2, burst: 3, overruns_max: 3 }, start);
-        let at = |ms| start + Duration::from_millis(ms);
-        assert_eq!(
-            [0; 4].map(|ms| gate.pass(at(ms))),
-            [Pass::Free, Pass::Free, Pass::Free, Pass::Held]
-        );
-        assert_eq!(gate.pass(at(100)), Pass::Held, "the same overrun");
-        assert_eq!(gate.pass(at(600)), Pass::Free, "one token came back");
-        assert_eq!(gate.pass(at(1_050)), Pass::Held, "the second overrun");
-        assert_eq!(gate.pass(at(1_100)), Pass::Free);
-        assert_eq!(gate.pass(at(1_101)), Pass::Held, "still the second");
-        let _ = gate.pass(at(2_100));
-        let _ = gate.pass(at(2_101));
-        assert_eq!(gate.pass(at(2_102)), Pass::Flood, "the third");
+        let mut gate = Gate::new(EventRate { per_second: 1, burst: 2, overruns_max: 3 }, start);
+        let mut at = |ms| gate.pass(start + Duration::from_millis(ms));
+        assert_eq!([at(0), at(0), at(0)], [Pass::Free, Pass::Free, Pass::Held]);
+        assert_eq!(at(500), Pass::Held, "the same overrun");
+        assert_eq!(at(1_000), Pass::Free, "a token came back");
+        assert_eq!(at(1_500), Pass::Held, "the second overrun");
+        assert_eq!(at(2_000), Pass::Free);
+        assert_eq!(at(2_600), Pass::Flood, "the third");
     }
 }
