@@ -213,41 +213,44 @@ mod tests {
 
     use super::*;
 
+    /// Takes apart what a client sends with these arguments, given as JSON texts.
+    fn taken(event: Event, rest: &[&str]) -> Result<Arguments, BadArguments> {
+        let name = format!("{:?}", event.name());
+        let all: Vec<&str> = std::iter::once(name.as_str()).chain(rest.iter().copied()).collect();
+        arguments(event, &format!("[{}]", all.join(",")))
+    }
+
     #[test]
     fn the_payload_is_the_first_argument_and_the_request_id_stands_behind_it() {
         let found =
-            arguments(Event::JoinMatchmaking, r#"["joinMatchmaking",{"a":1},{"requestId":"x-1"}]"#)
-                .unwrap();
+            taken(Event::JoinMatchmaking, &[r#"{"a":1}"#, r#"{"requestId":"x-1"}"#]).unwrap();
         assert_eq!(found.payload, serde_json::json!({"a": 1}));
         assert_eq!(found.key, Some("x-1".parse().unwrap()));
     }
 
     #[test]
     fn an_event_without_payload_may_carry_a_request_id() {
-        let found =
-            arguments(Event::CancelMatchmaking, r#"["cancelMatchmaking",{"requestId":"x"}]"#)
-                .unwrap();
+        let found = taken(Event::CancelMatchmaking, &[r#"{"requestId":"x"}"#]).unwrap();
         assert_eq!(found.key, Some("x".parse().unwrap()));
     }
 
     #[test]
     fn what_is_no_callback_in_the_callbacks_place_is_ignored() {
-        let found = arguments(Event::GetState, r#"["getState",7,"x",[]]"#).unwrap();
-        assert_eq!(found, Arguments::default());
+        assert_eq!(taken(Event::GetState, &["7", "\"x\"", "[]"]), Ok(Arguments::default()));
     }
 
     #[test]
     fn a_malformed_request_id_is_refused_not_ignored() {
-        let bad = arguments(Event::Ready, r#"["ready",{"requestId":"a b"}]"#);
+        let bad = taken(Event::Ready, &[r#"{"requestId":"a b"}"#]);
         assert_eq!(bad, Err(BadArguments::BadRequestId));
     }
 
     #[test]
     fn deep_nesting_and_large_payloads_are_refused() {
-        let deep = format!("[\"joinMatchmaking\",{}{}]", "[".repeat(10_000), "]".repeat(10_000));
-        assert_eq!(arguments(Event::JoinMatchmaking, &deep), Err(BadArguments::NotJson));
-        let large = format!("[\"joinMatchmaking\",\"{}\"]", "x".repeat(EVENT_BYTES_MAX));
-        assert_eq!(arguments(Event::JoinMatchmaking, &large), Err(BadArguments::TooLarge));
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(taken(Event::JoinMatchmaking, &[&deep]), Err(BadArguments::NotJson));
+        let large = format!("{:?}", "x".repeat(EVENT_BYTES_MAX));
+        assert_eq!(taken(Event::JoinMatchmaking, &[&large]), Err(BadArguments::TooLarge));
     }
 
     #[test]
