@@ -14,6 +14,7 @@ mod state;
 pub(crate) mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serverv2_machine::{Clocks, Command, KeyScope, PackRef, Reply, ScopedKey};
@@ -65,6 +66,8 @@ pub struct Gateway {
     pub(crate) engines: Engines,
     pub(crate) settings: GatewaySettings,
     pub(crate) delivered: watch::Receiver<u64>,
+    /// Set once this node is being stopped.
+    stopping: AtomicBool,
 }
 
 /// What the dispatcher does with a command's answer.
@@ -98,6 +101,7 @@ impl Gateway {
             engines,
             settings,
             delivered,
+            stopping: AtomicBool::new(false),
         });
         tokio::spawn(state::announce(Arc::downgrade(&gateway)));
         Ok(gateway)
@@ -122,6 +126,17 @@ impl Gateway {
             .build_layer();
         connect::serve(self, &io);
         layer
+    }
+
+    /// The node is being stopped: connections that end from here on are lost by the node, not closed by
+    /// their players. Whoever follows (this node's next process, or the leader) says so in the log,
+    /// with the grace that the loss of a node gives.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// How many sockets this node holds.

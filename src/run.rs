@@ -55,6 +55,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, stop: impl Future<Output 
     let stop = async {
         stop.await;
         app.readiness.drain();
+        app.gateway.stop();
     };
     serve_until(&listener, &app.connections, &service(&app), stop).await;
     drop(listener);

@@ -52,6 +52,7 @@ impl LocalSessions {
             }
             None => {
                 tables.current.remove(session);
+                self.rooms.lock().remove(session);
                 None
             }
         }

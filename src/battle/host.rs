@@ -25,6 +25,8 @@ pub use super::replica::Audience;
 
 /// Orders one worker may have waiting.
 const MAILBOX_MAX: usize = 16_384;
+/// How much battles stand back behind sockets and consensus, in steps of `nice`.
+const WORKER_NICENESS: i32 = 5;
 /// How often the same thing is proposed again while the log does not show it.
 const PROPOSE_AGAIN: Duration = Duration::from_secs(1);
 /// Head start of a room's home; each further node waits this much longer before it proposes the same.
@@ -226,6 +228,10 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, orders: &Receiver<Order>) {
+        // On Linux the priority of this thread alone: sockets and consensus come first.
+        if let Err(error) = rustix::process::setpriority_process(None, WORKER_NICENESS) {
+            debug!(%error, "battle workers run at normal priority");
+        }
         loop {
             let patience = self.propose_what_is_due();
             match orders.recv_timeout(patience) {

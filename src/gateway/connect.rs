@@ -147,7 +147,9 @@ impl Gateway {
         closed.cancelled().await;
         heartbeat.abort();
         self.sessions.disconnected(&socket);
-        self.close_session(&socket).await;
+        if !self.is_stopping() {
+            self.close_session(&socket).await;
+        }
     }
 
     /// Commits the session; an unknown outcome is tried again, which is harmless.

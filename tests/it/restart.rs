@@ -176,3 +176,22 @@ async fn told_to_stop_it_cuts_its_clients_ends_with_0_and_goes_on_at_the_next_st
     duel.b.attack().await;
     duel.b.message("TURN_END").await;
 }
+
+#[tokio::test]
+async fn neither_a_stop_nor_a_crash_costs_a_player_the_battle_even_where_no_grace_is_given() {
+    let mut server = Server::with("DISCONNECT_GRACE_PERIOD_TTL", "0").start().await;
+    let mut duel = Duel::started(&server).await;
+    for crash in [false, true] {
+        if crash {
+            server.kill9();
+        } else {
+            server.terminate().await;
+        }
+        server.restart().await;
+        duel.a.reconnect(&server).await;
+        duel.b.reconnect(&server).await;
+        assert_eq!(duel.a.client.resume().await["status"], "On", "crash: {crash}");
+        duel.b.client.resume().await;
+    }
+    duel.attack_once(-1).await;
+}
