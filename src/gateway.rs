@@ -70,6 +70,20 @@ pub struct Gateway {
     stopping: AtomicBool,
 }
 
+/// One event that is being served.
+struct Asked {
+    /// Who asks.
+    socket: Arc<LocalSocket>,
+    /// The event's payload, null if it has none.
+    payload: serde_json::Value,
+    /// The client's own id of this request.
+    key: Option<ScopedKey>,
+    /// Owes the answer.
+    responder: Responder,
+    /// Told when the answer has been given.
+    answered: oneshot::Receiver<()>,
+}
+
 /// What the dispatcher does with a command's answer.
 type OnAnswer = Box<dyn FnOnce(Responder, Result<Reply, Failure>) + Send>;
 
@@ -146,71 +160,49 @@ impl Gateway {
 
     /// One event from its inbox to its answer. The next one of this socket waits for it.
     async fn handle(&self, socket: &Arc<LocalSocket>, inbound: Inbound) {
-        let arguments = inbound.arguments();
         let event = inbound.event;
-        let (responder, answered) = Responder::new(socket.clone(), event, inbound.ack);
         debug!(event = event.name(), player.id = %socket.session.player, socket.id = %socket.id, "received");
+        let arguments = inbound.arguments();
+        let (responder, answered) = Responder::new(socket.clone(), event, inbound.ack);
         match arguments {
-            Ok(arguments) => self.serve(socket, responder, answered, arguments).await,
+            Ok(Arguments { payload, key }) => {
+                let scope = KeyScope::Player(socket.session.player);
+                let key = key.map(|key| ScopedKey { scope, key });
+                self.serve(Asked { socket: socket.clone(), payload, key, responder, answered })
+                    .await;
+            }
             Err(bad) => responder.refuse(bad_arguments(event, bad)),
         }
     }
 
-    async fn serve(
-        &self,
-        socket: &Arc<LocalSocket>,
-        responder: Responder,
-        answered: oneshot::Receiver<()>,
-        arguments: Arguments,
-    ) {
-        let Arguments { payload, key } = arguments;
-        let key = key.map(|key| ScopedKey { scope: KeyScope::Player(socket.session.player), key });
+    async fn serve(&self, asked: Asked) {
         // A retry is answered as the first time, whatever has changed since.
-        if let Some(reply) = key.as_ref().and_then(|key| self.first_answer(key)) {
-            battle::answer_retry(&self.host, responder, &reply);
-            let _ = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
+        if let Some(reply) = asked.key.as_ref().and_then(|key| self.first_answer(key)) {
+            battle::answer_retry(&self.host, asked.responder, &reply);
+            // The answer may come from the battle's worker; one way or another it comes.
+            let _ = tokio::time::timeout(ANSWER_TIMEOUT, asked.answered).await;
             return;
         }
-        match responder.event() {
-            Event::GetServerState => responder.success(state::server_state(&self.cluster)),
-            Event::JoinMatchmaking => {
-                self.join_matchmaking(socket, responder, answered, payload, key).await;
-            }
-            Event::CancelMatchmaking => {
-                self.cancel_matchmaking(socket, responder, answered, key).await;
-            }
-            Event::Ready => self.ready(socket, responder, answered, key).await,
-            Event::SubmitPlayerSelection => {
-                self.submit_selection(socket, responder, answered, &payload, key).await;
-            }
-            Event::StartAnimation => {
-                self.start_animation(socket, responder, answered, &payload, key).await;
-            }
-            Event::EndAnimation | Event::ReportAnimationEnd => {
-                self.end_animation(socket, responder, answered, &payload, key).await;
-            }
+        match asked.responder.event() {
+            Event::GetServerState => asked.responder.success(state::server_state(&self.cluster)),
+            Event::JoinMatchmaking => self.join_matchmaking(asked).await,
+            Event::CancelMatchmaking => self.cancel_matchmaking(asked).await,
+            Event::Ready => self.ready(asked).await,
+            Event::SubmitPlayerSelection => self.submit_selection(asked).await,
+            Event::StartAnimation => self.start_animation(asked).await,
+            Event::EndAnimation | Event::ReportAnimationEnd => self.end_animation(asked).await,
             Event::GetState
             | Event::GetAvailableSelection
             | Event::IsTimerEnabled
             | Event::GetPlayerTimerState
             | Event::GetAllPlayerTimerStates
-            | Event::GetTimerConfig => {
-                self.ask_battle(socket, responder, &payload);
-                // The question is answered on the battle's worker, in its place among the events.
-                let _ = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
-            }
+            | Event::GetTimerConfig => self.ask_battle(asked).await,
         }
     }
 
     /// Proposes a command whose answer the dispatcher gives, and waits until it has been given.
-    async fn commit(
-        &self,
-        command: Command,
-        key: Option<ScopedKey>,
-        responder: Responder,
-        answered: oneshot::Receiver<()>,
-        answer: OnAnswer,
-    ) {
+    async fn commit(&self, command: Command, asked: Asked, answer: OnAnswer) {
+        let Asked { key, responder, answered, .. } = asked;
         let request = self.cluster.next_request();
         self.acks.owe(request, Box::new(move |outcome| answer(responder, outcome)));
         match self.cluster.submit(request, command, key).await {

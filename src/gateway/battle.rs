@@ -10,14 +10,13 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use serverv2_machine::limits::ANIMATION_TEXT_MAX;
 use serverv2_machine::{
-    AppendInput, Command, Input, Numbered, PlayerId, Rejection, Reply, RoomId, ScopedKey, Seat,
-    WallTime,
+    AppendInput, Command, Input, Numbered, PlayerId, Rejection, Reply, RoomId, Seat, WallTime,
 };
 use tokio::sync::oneshot;
 
 use super::socket::{LocalSocket, Responder};
 use super::wire::{Event, Refusal, Status};
-use super::{ANSWER_TIMEOUT, Gateway, OnAnswer};
+use super::{ANSWER_TIMEOUT, Asked, Gateway, OnAnswer};
 use crate::battle::engine::{AnimationStart, TimerConfig, TimerState, Verdict, Viewer};
 use crate::battle::host::BattleHost;
 use crate::battle::replica::{InputResult, Replica};
@@ -46,70 +45,50 @@ impl Gateway {
         found.value
     }
 
-    pub(super) async fn ready(
-        &self,
-        socket: &Arc<LocalSocket>,
-        responder: Responder,
-        answered: oneshot::Receiver<()>,
-        key: Option<ScopedKey>,
-    ) {
-        let Some((room, seat)) = self.room_of(socket) else {
-            return responder.refuse(Refusal::new("ROOM_NOT_FOUND", "BATTLE_NOT_FOUND"));
+    pub(super) async fn ready(&self, asked: Asked) {
+        let Some((room, seat)) = self.room_of(&asked.socket) else {
+            return asked.responder.refuse(Refusal::new("ROOM_NOT_FOUND", "BATTLE_NOT_FOUND"));
         };
         let Some(known) = self.look(room, move |replica| replica.is_ready(seat)).await else {
-            return responder.error("BATTLE_NOT_FOUND");
+            return asked.responder.error("BATTLE_NOT_FOUND");
         };
         if known {
-            return responder.success(Status::READY);
+            return asked.responder.success(Status::READY);
         }
-        self.input(socket, room, Input::Ready(seat), key, responder, answered).await;
+        self.input(asked, room, Input::Ready(seat)).await;
     }
 
-    pub(super) async fn submit_selection(
-        &self,
-        socket: &Arc<LocalSocket>,
-        responder: Responder,
-        answered: oneshot::Receiver<()>,
-        payload: &Json,
-        key: Option<ScopedKey>,
-    ) {
-        let Some((room, seat)) = self.room_of(socket) else {
-            return responder.error("BATTLE_NOT_FOUND");
+    pub(super) async fn submit_selection(&self, asked: Asked) {
+        let Some((room, seat)) = self.room_of(&asked.socket) else {
+            return asked.responder.error("BATTLE_NOT_FOUND");
         };
-        let Ok(selection) = selection::parse(payload, socket.session.player) else {
-            return responder.error("INVALID_SELECTION_DATA");
+        let Ok(selection) = selection::parse(&asked.payload, asked.socket.session.player) else {
+            return asked.responder.error("INVALID_SELECTION_DATA");
         };
         let text: Arc<str> = selection.to_log().into();
         let verdict = self.look(room, move |replica| {
-            let asked = replica.progress().pending.contains(&seat);
+            let awaited = replica.progress().pending.contains(&seat);
             let verdict = replica.battle().check(seat, &selection);
             // A choice that replaces a stored one is a luxury.
-            if asked || replica.admits_optional(seat) { verdict } else { Verdict::NotLegal }
+            if awaited || replica.admits_optional(seat) { verdict } else { Verdict::NotLegal }
         });
         match verdict.await {
-            None => responder.error("BATTLE_NOT_FOUND"),
+            None => asked.responder.error("BATTLE_NOT_FOUND"),
             Some(Verdict::Accepted) => {
-                self.input(socket, room, Input::Select(seat, text), key, responder, answered).await;
+                self.input(asked, room, Input::Select(seat, text)).await;
             }
-            Some(verdict) => responder.error(verdict_details(verdict)),
+            Some(verdict) => asked.responder.error(verdict_details(verdict)),
         }
     }
 
-    pub(super) async fn start_animation(
-        &self,
-        socket: &Arc<LocalSocket>,
-        responder: Responder,
-        answered: oneshot::Receiver<()>,
-        payload: &Json,
-        key: Option<ScopedKey>,
-    ) {
-        let Some((room, seat)) = self.room_of(socket) else {
-            return responder.refuse(Refusal::new("NOT_IN_BATTLE", "Player not in battle"));
+    pub(super) async fn start_animation(&self, asked: Asked) {
+        let Some((room, seat)) = self.room_of(&asked.socket) else {
+            return asked.responder.refuse(Refusal::new("NOT_IN_BATTLE", "Player not in battle"));
         };
         let invalid =
             || Refusal::new("BATTLE_NOT_FOUND", "Battle instance not found or invalid data");
-        let Some((source, expected_ms, owner_id)) = animation(payload) else {
-            return responder.refuse(invalid());
+        let Some((source, expected_ms, owner_id)) = animation(&asked.payload) else {
+            return asked.responder.refuse(invalid());
         };
         let found = self.look(room, move |replica| {
             let players = &replica.setup().players;
@@ -118,57 +97,35 @@ impl Gateway {
             Some((owner, replica.admits_optional(seat)))
         });
         match found.await.flatten() {
-            None => responder.refuse(invalid()),
-            Some((_, false)) => responder.success("disabled"),
+            None => asked.responder.refuse(invalid()),
+            Some((_, false)) => asked.responder.success("disabled"),
             Some((owner, true)) => {
                 let input = Input::StartAnimation { by: seat, source, expected_ms, owner };
-                self.input(socket, room, input, key, responder, answered).await;
+                self.input(asked, room, input).await;
             }
         }
     }
 
     /// Both names do the same, without an answer; what can't be an animation's end is ignored.
-    pub(super) async fn end_animation(
-        &self,
-        socket: &Arc<LocalSocket>,
-        responder: Responder,
-        answered: oneshot::Receiver<()>,
-        payload: &Json,
-        key: Option<ScopedKey>,
-    ) {
-        let id = payload.get("animationId").and_then(Json::as_str).and_then(|id| id.parse().ok());
-        let (Some(id), Some((room, seat))) = (id, self.room_of(socket)) else {
-            return responder.silent();
+    pub(super) async fn end_animation(&self, asked: Asked) {
+        let id = asked.payload.get("animationId").and_then(Json::as_str);
+        let id = id.and_then(|id| id.parse().ok());
+        let (Some(id), Some((room, seat))) = (id, self.room_of(&asked.socket)) else {
+            return asked.responder.silent();
         };
         let worth_it = self.look(room, move |replica| {
             replica.battle().animations() > 0 && replica.admits_optional(seat)
         });
         if worth_it.await == Some(true) {
-            self.input(
-                socket,
-                room,
-                Input::EndAnimation { by: seat, id },
-                key,
-                responder,
-                answered,
-            )
-            .await;
+            self.input(asked, room, Input::EndAnimation { by: seat, id }).await;
         } else {
-            responder.silent();
+            asked.responder.silent();
         }
     }
 
     /// Proposes an input; its answer comes from this node's replica.
-    async fn input(
-        &self,
-        socket: &Arc<LocalSocket>,
-        room: RoomId,
-        input: Input,
-        key: Option<ScopedKey>,
-        responder: Responder,
-        answered: oneshot::Receiver<()>,
-    ) {
-        let command = AppendInput { session: socket.session.clone(), room, input };
+    async fn input(&self, asked: Asked, room: RoomId, input: Input) {
+        let command = AppendInput { session: asked.socket.session.clone(), room, input };
         let host = self.host.clone();
         let answer: OnAnswer = Box::new(move |responder, outcome| match outcome {
             Ok(Reply::Numbered(Numbered { room, number })) => host.on_input(
@@ -189,7 +146,7 @@ impl Gateway {
             }
             Err(Failure::Rejected(rejection)) => responder.error(rejection_details(&rejection)),
         });
-        self.commit(Command::AppendInput(command), key, responder, answered, answer).await;
+        self.commit(Command::AppendInput(command), asked, answer).await;
     }
 
     /// Looks at a replica from outside its worker; `None` if there is none or it is too busy.
@@ -209,17 +166,13 @@ impl Gateway {
     }
 
     /// Hands a question to the replica, which answers it in its place among the battle's messages.
-    pub(super) fn ask_battle(
-        &self,
-        socket: &Arc<LocalSocket>,
-        responder: Responder,
-        payload: &Json,
-    ) {
-        let Some((room, seat)) = self.room_of(socket) else {
+    pub(super) async fn ask_battle(&self, asked: Asked) {
+        let Asked { socket, payload, responder, answered, .. } = asked;
+        let Some((room, seat)) = self.room_of(&socket) else {
             return answer_without_battle(responder);
         };
         let own = socket.session.player;
-        let asked = payload.get("playerId").and_then(Json::as_str).map(str::to_owned);
+        let player = payload.get("playerId").and_then(Json::as_str).map(str::to_owned);
         let cluster = self.cluster.clone();
         self.host.visit(room, move |replica| {
             // Dropping the responder says that the battle is gone.
@@ -236,7 +189,7 @@ impl Gateway {
                     );
                 }
                 Event::GetPlayerTimerState => {
-                    let wanted = asked.unwrap_or_else(|| own.to_string());
+                    let wanted = player.unwrap_or_else(|| own.to_string());
                     let found = timers(replica)
                         .into_iter()
                         .find(|timer| timer.player_id.as_str() == wanted);
@@ -250,6 +203,8 @@ impl Gateway {
                 _ => responder.error("INTERNAL_ERROR"),
             }
         });
+        // Until then nothing else of this socket is looked at, so answers keep the order of questions.
+        let _ = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
     }
 }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use serverv2_machine::{
-    AbandonBattle, Abandoned, Command, JoinQueue, LeaveQueue, Rejection, RoomId, ScopedKey,
+    AbandonBattle, Abandoned, Command, JoinQueue, LeaveQueue, Rejection, RoomId,
 };
 use tokio::sync::oneshot;
 
 use super::socket::{LocalSocket, Responder};
 use super::wire::{Event, Refusal, Status};
-use super::{Gateway, OnAnswer};
+use super::{Asked, Gateway, OnAnswer};
 use crate::battle::team;
 use crate::dispatcher::Failure;
 
@@ -19,19 +19,12 @@ use crate::dispatcher::Failure;
 const ABANDON_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Gateway {
-    pub(super) async fn join_matchmaking(
-        &self,
-        socket: &Arc<LocalSocket>,
-        responder: Responder,
-        answered: oneshot::Receiver<()>,
-        payload: Json,
-        key: Option<ScopedKey>,
-    ) {
-        let team = match self.checked_team(socket, &payload) {
+    pub(super) async fn join_matchmaking(&self, asked: Asked) {
+        let socket = &asked.socket;
+        let team = match self.checked_team(socket, &asked.payload) {
             Ok(team) => team,
-            Err(details) => return responder.error(details),
+            Err(details) => return asked.responder.error(details),
         };
-        drop(payload);
         self.abandon_inherited_battle(socket).await;
         let command = JoinQueue {
             session: socket.session.clone(),
@@ -43,7 +36,7 @@ impl Gateway {
             Ok(_) => responder.success(Status::QUEUED),
             Err(failure) => refuse(responder, &failure),
         });
-        self.commit(Command::JoinQueue(command), key, responder, answered, answer).await;
+        self.commit(Command::JoinQueue(command), asked, answer).await;
     }
 
     /// The normalized team, or the details of the refusal.
@@ -93,19 +86,13 @@ impl Gateway {
         let _ = heard.await;
     }
 
-    pub(super) async fn cancel_matchmaking(
-        &self,
-        socket: &Arc<LocalSocket>,
-        responder: Responder,
-        answered: oneshot::Receiver<()>,
-        key: Option<ScopedKey>,
-    ) {
-        let command = LeaveQueue { session: socket.session.clone() };
+    pub(super) async fn cancel_matchmaking(&self, asked: Asked) {
+        let command = LeaveQueue { session: asked.socket.session.clone() };
         let answer: OnAnswer = Box::new(|responder, outcome| match outcome {
             Ok(_) => responder.success(Status::CANCELED),
             Err(failure) => refuse(responder, &failure),
         });
-        self.commit(Command::LeaveQueue(command), key, responder, answered, answer).await;
+        self.commit(Command::LeaveQueue(command), asked, answer).await;
     }
 }
 
