@@ -105,8 +105,6 @@ fn gateway_settings(settings: &Settings) -> GatewaySettings {
 
 fn node_config(settings: &Settings, packs: &[PackRef]) -> NodeConfig {
     NodeConfig {
-        node: NodeId(settings.node_id),
-        data_dir: settings.data_dir.clone(),
         heartbeat_ms: ms(settings.raft_heartbeat),
         election_min_ms: ms(settings.raft_election_min),
         election_max_ms: ms(settings.raft_election_max),
@@ -116,6 +114,8 @@ fn node_config(settings: &Settings, packs: &[PackRef]) -> NodeConfig {
         grace_ms: ms(settings.disconnect_grace),
         waiting_proposals_max: settings.proposals_waiting_max,
         propose_deadline: PROPOSE_PATIENCE,
+        cluster_name: settings.cluster_name.clone(),
+        ..NodeConfig::new(NodeId(settings.node_id), settings.data_dir.clone())
     }
 }
 

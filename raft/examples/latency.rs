@@ -22,19 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
-    let config = NodeConfig {
-        node: NodeId(1),
-        data_dir: dir.path().to_path_buf(),
-        heartbeat_ms: 60,
-        election_min_ms: 200,
-        election_max_ms: 400,
-        snapshot_entries: 50_000,
-        keep_entries: 100_000,
-        packs: Vec::new(),
-        grace_ms: 60_000,
-        waiting_proposals_max: 4096,
-        propose_deadline: Duration::from_secs(5),
-    };
+    let config = NodeConfig::new(NodeId(1), dir.path().to_path_buf());
     let (cluster, _feed) = Cluster::start(config).await?;
     println!("callers  commands/s  p50 us  p99 us  commands/entry");
     for (callers, commands) in ROUNDS {

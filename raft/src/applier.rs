@@ -14,9 +14,9 @@ use std::time::Instant;
 
 use openraft::EntryPayload;
 use openraft::storage::ApplyResponder;
-use parking_lot::{RwLock, RwLockReadGuard};
-use serverv2_machine::{AppliedEntry, Machine, MemoryRecords};
-use tokio::sync::{mpsc, oneshot};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use serverv2_machine::{AppliedEntry, Effect, Machine, MemoryRecords};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::cluster::Answer;
 use crate::feed::FeedSender;
@@ -38,11 +38,31 @@ pub(crate) struct State {
 
 /// This node's copy of the replicated state. Written by the applier alone.
 #[derive(Clone, Default)]
-pub(crate) struct Replica(Arc<RwLock<State>>);
+pub(crate) struct Replica(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: RwLock<State>,
+    applied: watch::Sender<u64>,
+}
 
 impl Replica {
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read()
+        self.0.state.read()
+    }
+
+    /// Waits until this index is applied here; for ever if it never is.
+    pub(crate) async fn applied_at_least(&self, index: u64) {
+        // The sender lives in `self`, so this ends with the index.
+        let _ = self.0.applied.subscribe().wait_for(|applied| *applied >= index).await;
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.state.write()
+    }
+
+    fn tell_applied(&self, index: u64) {
+        self.0.applied.send_replace(index);
     }
 }
 
@@ -60,6 +80,8 @@ pub(crate) struct Applier {
     pub(crate) feed: FeedSender,
     pub(crate) requests: Arc<Requests>,
     pub(crate) clock: Arc<LogClock>,
+    /// Told when this very process is counted out.
+    pub(crate) counted_out: Arc<Notify>,
 }
 
 impl Applier {
@@ -93,20 +115,22 @@ impl Applier {
     }
 
     fn apply(&self, entry: LogEntry) {
+        let index = entry.log_id.index;
         match entry.payload {
-            EntryPayload::Blank => self.replica.0.write().applied = Some(entry.log_id),
+            EntryPayload::Blank => self.replica.write().applied = Some(entry.log_id),
             EntryPayload::Membership(members) => {
-                let mut state = self.replica.0.write();
+                let mut state = self.replica.write();
                 state.applied = Some(entry.log_id);
                 state.members = StoredMembership::new(Some(entry.log_id), members);
             }
             EntryPayload::Normal(batch) => self.apply_batch(entry.log_id, &batch),
         }
+        self.replica.tell_applied(index);
     }
 
     fn apply_batch(&self, log_id: LogId, batch: &Batch) {
         let index = log_id.index;
-        let mut guard = self.replica.0.write();
+        let mut guard = self.replica.write();
         let state = &mut *guard;
         let applied: Arc<[_]> =
             state.machine.apply_entry(&mut state.records, index, &batch.0).into();
@@ -117,20 +141,33 @@ impl Applier {
 
         self.clock.applied(at, Instant::now());
         for applied in &*applied {
+            let own = |effect: &Effect| {
+                matches!(effect, Effect::NodeCountedOut { node, incarnation }
+                if *node == self.requests.node() && *incarnation == self.requests.incarnation())
+            };
+            if applied.effects.iter().any(own) {
+                self.counted_out.notify_one();
+            }
             let answer = Answer { index, outcome: applied.outcome.clone() };
             self.requests.complete(applied.request, &answer);
         }
     }
 
-    /// A snapshot replaces everything. Requests that it contains stay without an answer here until
-    /// they are submitted again: the machine remembers it.
+    /// A snapshot replaces everything.
     fn install(&self, state: State) {
         let index = state.applied.map_or(0, |applied| applied.index);
         let at = state.machine.last_at();
-        let mut guard = self.replica.0.write();
+        let mut guard = self.replica.write();
         let before = std::mem::replace(&mut *guard, state);
         self.feed.reset(index);
+        // Whoever waits for an entry that the snapshot contains gets the remembered answer.
+        for request in self.requests.waited_for() {
+            if let Some(outcome) = guard.machine.answered(request) {
+                self.requests.complete(request, &Answer { index, outcome: outcome.clone() });
+            }
+        }
         drop(guard);
+        self.replica.tell_applied(index);
         self.clock.applied(at, Instant::now());
         // Freeing a large state takes its time; nobody waits for this lock meanwhile.
         drop(before);

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use openraft::errors::{ClientWriteError, RaftError};
 use serverv2_machine::limits::{ENTRY_BYTES_MAX, ENTRY_PROPOSALS_MAX, PROPOSAL_BYTES_MAX};
@@ -19,10 +19,13 @@ use serverv2_machine::{Command, Entry, LogTime, Proposal, ScopedKey, WallTime, e
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::applier::Replica;
 use crate::error::{ProposeError, StopReason};
+use crate::forward::{Fate, Forwarder};
 use crate::log_clock::LogClock;
 use crate::requests::{Hold, Requests};
-use crate::types::{Batch, Raft};
+use crate::stamp::stamp;
+use crate::types::Raft;
 
 /// Bytes of an entry beside its proposals: format, lengths, one floor.
 const ENTRY_HEAD_BYTES: usize = 256;
@@ -106,10 +109,6 @@ impl Pending {
         // A caller that has gone away does not listen.
         let _ = self.refused.send(error);
     }
-
-    fn stamped(&self, at: LogTime, wall: WallTime) -> Proposal {
-        Proposal { at, wall, seed: rand::random(), ..self.proposal.clone() }
-    }
 }
 
 /// The task that turns proposals into entries.
@@ -118,6 +117,8 @@ pub(crate) struct Batcher {
     pub(crate) requests: Arc<Requests>,
     pub(crate) clock: Arc<LogClock>,
     pub(crate) stop: watch::Receiver<Option<StopReason>>,
+    pub(crate) forwarder: Forwarder,
+    pub(crate) replica: Replica,
 }
 
 impl Batcher {
@@ -157,7 +158,26 @@ impl Batcher {
             if batch.is_empty() {
                 return true;
             }
-            match self.raft.client_write(self.entry(&batch)).await {
+            if let Some(leader) = self.forwarder.other_leader(&self.raft) {
+                match self.forwarder.forward(&self.raft, leader, self.entry(&batch)).await {
+                    Fate::Committed(index) => {
+                        // The callers wait for this node's own applier.
+                        let replica = self.replica.clone();
+                        tokio::spawn(async move {
+                            replica.applied_at_least(index).await;
+                            drop(batch);
+                        });
+                        return true;
+                    }
+                    // It may be committed all the same; the request ids make a second copy harmless.
+                    Fate::Unknown => {}
+                    Fate::Refused => batch.iter().for_each(|pending| pending.phase.come_back()),
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_MAX);
+                continue;
+            }
+            match self.raft.client_write(stamp(self.entry(&batch), &self.clock)).await {
                 Ok(_) => return true,
                 Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
                     // It may still be committed by another leader; the request ids make a second
@@ -178,14 +198,11 @@ impl Batcher {
         }
     }
 
-    fn entry(&self, batch: &[Pending]) -> Batch {
-        let at = self.clock.read(std::time::Instant::now());
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = WallTime(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
-        Batch(Arc::new(Entry {
+    fn entry(&self, batch: &[Pending]) -> Entry {
+        Entry {
             floors: vec![self.requests.floor()],
-            proposals: batch.iter().map(|pending| pending.stamped(at, wall)).collect(),
-        }))
+            proposals: batch.iter().map(|pending| pending.proposal.clone()).collect(),
+        }
     }
 }
 
@@ -277,7 +294,7 @@ mod tests {
             let batch;
             (batch, carried) = gather(first, &mut queue);
             assert!(batch.len() <= ENTRY_PROPOSALS_MAX);
-            let proposals = batch.iter().map(|p| p.stamped(LogTime(u64::MAX), WallTime(u64::MAX)));
+            let proposals = batch.iter().map(|pending| pending.proposal.clone());
             let entry = Entry { floors: vec![requests.floor()], proposals: proposals.collect() };
             serverv2_machine::encode_entry(&entry).unwrap();
             assert!(batch.iter().all(|pending| seen.insert(pending.proposal.request)));

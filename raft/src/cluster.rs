@@ -16,7 +16,9 @@ use tokio::time::Instant;
 use crate::batcher::Pending;
 use crate::error::{ProposeError, StartError, StopReason};
 use crate::feed::EffectFeed;
+use crate::forward::Forwarder;
 use crate::node::{Node, NodeConfig};
+use crate::presence;
 use crate::status::{self, Status};
 
 const READ_RETRY: Duration = Duration::from_millis(20);
@@ -62,7 +64,17 @@ impl Cluster {
         let feed = gate.open();
         cluster.announce(&config).await?;
         cluster.0.set_started();
+        cluster.0.handle.spawn(presence::watch_others(Arc::downgrade(&cluster.0), config.clone()));
+        cluster.0.handle.spawn(presence::come_back(Arc::downgrade(&cluster.0), config));
         Ok((cluster, feed))
+    }
+
+    pub(crate) fn of(node: Arc<Node>) -> Self {
+        Self(node)
+    }
+
+    pub(crate) fn has_peers(&self) -> bool {
+        self.0.peers.is_some()
     }
 
     /// This node.
@@ -156,9 +168,19 @@ impl Cluster {
         read: impl FnOnce(&Machine, &dyn Records) -> T,
     ) -> Result<Stamped<T>, ProposeError> {
         let raft = self.0.raft.clone();
+        let forwarder = Forwarder::new(self.node().0, self.0.peers.clone());
+        let replica = self.0.replica.clone();
         // On the runtime of consensus, whose timers openraft uses.
         let confirmed = self.0.handle.spawn(async move {
             loop {
+                if let Some(leader) = forwarder.other_leader(&raft) {
+                    if let Some(index) = forwarder.read_index(leader).await {
+                        replica.applied_at_least(index).await;
+                        return true;
+                    }
+                    tokio::time::sleep(READ_RETRY).await;
+                    continue;
+                }
                 match raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
                     Ok(_) => return true,
                     Err(RaftError::APIError(_)) => tokio::time::sleep(READ_RETRY).await,

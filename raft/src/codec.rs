@@ -29,14 +29,14 @@ const DECODE_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct LogRecord(pub(crate) LogEntry);
 
 #[derive(Serialize, Deserialize)]
-struct StoredLogId {
+pub(crate) struct StoredLogId {
     term: u64,
     node: u64,
     index: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredVote {
+pub(crate) struct StoredVote {
     term: u64,
     node: u64,
     committed: bool,
@@ -113,13 +113,11 @@ pub(crate) fn decode_log_id(bytes: &[u8]) -> Result<LogId, String> {
 }
 
 pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
-    let Vote { leader_id: LeaderId { term, node_id: node }, committed } = *vote;
-    encode(&StoredVote { term, node, committed })
+    encode(&StoredVote::from(vote))
 }
 
 pub(crate) fn decode_vote(bytes: &[u8]) -> Result<Vote, String> {
-    let StoredVote { term, node, committed } = decode(bytes)?;
-    Ok(Vote { leader_id: LeaderId { term, node_id: node }, committed })
+    decode::<StoredVote>(bytes).map(Vote::from)
 }
 
 pub(crate) fn encode_snapshot_meta(meta: &SnapshotMeta) -> Vec<u8> {
@@ -137,6 +135,19 @@ pub(crate) fn decode_snapshot_meta(bytes: &[u8]) -> Result<SnapshotMeta, String>
         last_log_id: stored.last.map(LogId::from),
         last_membership: StoredMembership::new(members_at, stored.members.try_into()?),
     })
+}
+
+impl From<&Vote> for StoredVote {
+    fn from(vote: &Vote) -> Self {
+        let Vote { leader_id: LeaderId { term, node_id: node }, committed } = *vote;
+        Self { term, node, committed }
+    }
+}
+
+impl From<StoredVote> for Vote {
+    fn from(StoredVote { term, node, committed }: StoredVote) -> Self {
+        Self { leader_id: LeaderId { term, node_id: node }, committed }
+    }
 }
 
 impl From<LogId> for StoredLogId {
@@ -173,19 +184,19 @@ impl TryFrom<StoredMembers> for Membership {
     }
 }
 
-fn encode(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = vec![FORMAT];
     bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
         .expect("plain structs encode, and a vector takes everything");
     bytes
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let (value, rest) = decode_head(bytes)?;
     if rest.is_empty() { Ok(value) } else { Err(format!("{} bytes are left over", rest.len())) }
 }
 
-fn decode_head<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), String> {
+pub(crate) fn decode_head<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), String> {
     let Some((&FORMAT, bytes)) = bytes.split_first() else {
         return Err("the format is not known here".into());
     };

@@ -34,6 +34,7 @@ fn stores(dir: &TempDir) -> (LogAdapter, StateMachine) {
         feed: FeedSender::default(),
         requests: Arc::new(Requests::new(NodeId(1), Incarnation(1))),
         clock: Arc::<LogClock>::default(),
+        counted_out: Arc::default(),
     };
     let state_machine = StateMachine::new(replica, applier.start().unwrap(), Arc::clone(&stores));
     (LogAdapter(stores), state_machine)

@@ -38,6 +38,9 @@ pub enum StartError {
     /// The system gives no threads.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
+    /// Peers can't be listened to.
+    #[error("cannot listen for peers: {0}")]
+    Peers(std::io::Error),
     /// Consensus refuses the state of the folder, or broke while starting.
     #[error("consensus can't start: {0}")]
     Consensus(String),

@@ -20,10 +20,9 @@
 //! Threads: openraft and everything asynchronous here run on a runtime of their own, so that a busy
 //! gateway can't delay a heartbeat; the log writer (in `storage`) and the applier have a thread each.
 //!
-//! # Caveats
-//!
-//! A node talks to no other one yet: `network.rs` answers *unreachable* for every peer, and a data
-//! folder that names other voters finds no leader.
+//! Nodes reach each other over connections of their own ([`transport`]); the listed ones form a cluster
+//! once ([`formation`]), a follower's batches go to the leader ([`forward`]), and the leader counts out
+//! whoever it has not heard for too long ([`presence`]).
 
 mod applier;
 mod batcher;
@@ -33,17 +32,22 @@ mod codec;
 mod conformance;
 mod error;
 mod feed;
+mod formation;
+mod forward;
 mod log_adapter;
 mod log_clock;
 mod network;
 mod node;
+mod presence;
 mod requests;
+mod stamp;
 mod state_machine;
 mod status;
+mod transport;
 mod types;
 
 pub use cluster::{Answer, Cluster, Committed, Stamped};
 pub use error::{ProposeError, StartError, StopReason};
 pub use feed::{EffectFeed, FeedItem};
-pub use node::NodeConfig;
+pub use node::{ClusterSecret, NodeConfig};
 pub use status::Status;

@@ -1,10 +1,11 @@
-//! How this node reaches its peers: it does not, yet.
+//! How openraft reaches peers: each of its clients is a [`Link`] of its own.
 //!
-//! Every request answers *unreachable*, which openraft takes as a peer that is down: it backs off and
-//! counts no vote, not even a trial one (openraft's own default would grant it). A cluster of one
-//! never asks, since a node does not connect to itself.
+//! A peer that can't be reached, is late or answers nonsense is *unreachable*: openraft backs off, and
+//! counts no vote, not even a trial one. A node never connects to itself; openraft does not ask it to.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
@@ -14,32 +15,51 @@ use openraft::raft::{
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use serverv2_storage::SnapshotFile;
 
+use crate::codec;
+use crate::transport::handshake::Identity;
+use crate::transport::link::{CallError, Link};
+use crate::transport::message::{Request, Response};
 use crate::types::{Member, TypeConfig, Vote};
 
-/// Makes a client for each peer.
-pub(crate) struct Peers;
-
-/// The way to one peer.
-pub(crate) struct Peer {
-    target: u64,
+/// Makes links to peers.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    pub(crate) own: Arc<Identity>,
+    /// Where this node reaches the listed ones; of others the membership says it.
+    pub(crate) addresses: Arc<BTreeMap<u64, String>>,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("node {0} can't be reached: this server connects to no peers")]
-struct NotConnected(u64);
+/// The way to one peer.
+pub(crate) struct Peer(Link);
 
-impl Peer {
-    fn unreachable(&self) -> Unreachable<TypeConfig> {
-        Unreachable::new(&NotConnected(self.target))
+impl Peers {
+    /// A link to this peer, if an address of it is known.
+    pub(crate) fn link(&self, target: u64) -> Option<Link> {
+        let address = self.addresses.get(&target).cloned().or_else(|| {
+            let state = self.own.replica.read();
+            state.members.membership().get_node(&target).map(|member| member.address.clone())
+        });
+        Some(Link::new(self.own.clone(), target, address?))
     }
 }
 
 impl RaftNetworkFactory<TypeConfig> for Peers {
     type Network = Peer;
 
-    async fn new_client(&mut self, target: u64, _member: &Member) -> Peer {
-        Peer { target }
+    async fn new_client(&mut self, target: u64, member: &Member) -> Peer {
+        let address = self.addresses.get(&target).unwrap_or(&member.address).clone();
+        Peer(Link::new(self.own.clone(), target, address))
     }
+}
+
+fn unreachable(error: &CallError) -> Unreachable<TypeConfig> {
+    tracing::debug!(%error, "a peer is not reached");
+    Unreachable::new(error)
+}
+
+/// An answer to another question than the one that was asked.
+fn foreign() -> Unreachable<TypeConfig> {
+    Unreachable::new(&std::io::Error::other("the peer answers another question"))
 }
 
 impl RaftNetworkV2<TypeConfig> for Peer {
@@ -47,35 +67,71 @@ impl RaftNetworkV2<TypeConfig> for Peer {
 
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        match self.0.call(&Request::Append(request), option.hard_ttl()).await {
+            Ok(Response::Append(response)) => Ok(response),
+            Ok(_) => Err(foreign().into()),
+            Err(error) => Err(unreachable(&error).into()),
+        }
     }
 
     async fn vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        self.ask_vote(false, request, &option).await
     }
 
     async fn pre_vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        self.ask_vote(true, request, &option).await
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
-        _snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        _option: RPCOption,
+        vote: Vote,
+        snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(self.unreachable().into())
+        let file = snapshot.snapshot;
+        let read = tokio::task::spawn_blocking(move || file.read()).await;
+        let body = match read {
+            Ok(Ok(body)) => body,
+            Ok(Err(error)) => return Err(Unreachable::new(&error).into()),
+            Err(error) => return Err(Unreachable::new(&error).into()),
+        };
+        let meta = codec::encode_snapshot_meta(&snapshot.meta);
+        let request = Request::Snapshot { vote, meta, bytes: body.len() as u64 };
+        let sending = self.0.call_with_pieces(&request, &body, option.hard_ttl());
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            answer = sending => match answer {
+                Ok(Response::Snapshot(response)) => Ok(response),
+                Ok(_) => Err(foreign().into()),
+                Err(error) => Err(unreachable(&error).into()),
+            },
+        }
+    }
+}
+
+impl Peer {
+    async fn ask_vote(
+        &mut self,
+        trial: bool,
+        request: VoteRequest<TypeConfig>,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.0.call(&Request::Vote { trial, request }, option.hard_ttl()).await {
+            Ok(Response::Vote(response)) => Ok(response),
+            Ok(_) => Err(foreign().into()),
+            Err(error) => Err(unreachable(&error).into()),
+        }
     }
 }

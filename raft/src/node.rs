@@ -11,6 +11,7 @@
 //! 6. The first pack of the settings is activated if the cluster has none.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,23 +22,30 @@ use openraft::errors::Fatal;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use serverv2_machine::{ActivatePack, Command, Incarnation, LATEST_LEVEL, NodeId, NodeUp, PackRef};
+use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::applier::{Applier, Replica};
 use crate::batcher::{Batcher, Pending};
 use crate::cluster::Cluster;
 use crate::error::{ProposeError, StartError, StopReason};
 use crate::feed::{FeedGate, FeedSender};
+use crate::formation::form;
+use crate::forward::Forwarder;
 use crate::log_adapter::{LogAdapter, Stores};
 use crate::log_clock::LogClock;
 use crate::network::Peers;
 use crate::requests::Requests;
 use crate::state_machine::StateMachine;
+use crate::transport::handshake::Identity;
+use crate::transport::server::Server;
 use crate::types::{Member, Raft, TypeConfig};
 
 /// Threads of the runtime that openraft has for itself.
 const RUNTIME_THREADS: usize = 2;
+/// Incarnations of one process: more than it can be counted out in a lifetime.
+const INCARNATION_BITS: u32 = 20;
 /// How long a start may take from the election to the announcement.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for the disk.
@@ -71,9 +79,55 @@ pub struct NodeConfig {
     pub waiting_proposals_max: usize,
     /// How long a caller waits for an answer.
     pub propose_deadline: Duration,
+    /// The nodes that form the cluster, this one included, and where they are reached; empty for a
+    /// cluster of one that needs no peers.
+    pub peers: BTreeMap<NodeId, String>,
+    /// Where peers reach this node.
+    pub peer_bind: SocketAddr,
+    /// A listener for peers that is bound already; used instead of `peer_bind`.
+    pub peer_listener: Option<Arc<std::net::TcpListener>>,
+    /// Which cluster this is; nodes of others are refused.
+    pub cluster_name: String,
+    /// What nodes prove to each other; never logged.
+    pub cluster_secret: ClusterSecret,
+    /// Silence after which the leader counts a node out, milliseconds.
+    pub node_gone_after_ms: u64,
+}
+
+/// What nodes prove to each other. Does not show itself.
+#[derive(Clone, Default)]
+pub struct ClusterSecret(pub String);
+
+impl std::fmt::Debug for ClusterSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClusterSecret(…)")
+    }
 }
 
 impl NodeConfig {
+    /// A cluster of one on this folder, with everything else as it is by default.
+    pub fn new(node: NodeId, data_dir: PathBuf) -> Self {
+        Self {
+            node,
+            data_dir,
+            heartbeat_ms: 60,
+            election_min_ms: 200,
+            election_max_ms: 400,
+            snapshot_entries: 50_000,
+            keep_entries: 100_000,
+            packs: Vec::new(),
+            grace_ms: 60_000,
+            waiting_proposals_max: 4_096,
+            propose_deadline: Duration::from_secs(5),
+            peers: BTreeMap::new(),
+            peer_bind: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
+            peer_listener: None,
+            cluster_name: "serverv2".to_owned(),
+            cluster_secret: ClusterSecret::default(),
+            node_gone_after_ms: 3_000,
+        }
+    }
+
     fn openraft(&self) -> Result<Config, StartError> {
         if self.waiting_proposals_max == 0 || self.snapshot_entries == 0 {
             let text = "waiting proposals and snapshot entries must be at least 1";
@@ -108,6 +162,8 @@ pub(crate) struct Node {
     pub(crate) stop: watch::Receiver<Option<StopReason>>,
     pub(crate) propose_deadline: Duration,
     pub(crate) handle: Handle,
+    pub(crate) peers: Option<Peers>,
+    pub(crate) counted_out: Arc<Notify>,
     started: AtomicBool,
     runtime: Mutex<Option<Runtime>>,
     /// Ends when the data folder is closed.
@@ -194,31 +250,53 @@ async fn build(
     .await
     .map_err(|error| StartError::Consensus(error.to_string()))??;
 
-    let incarnation = Incarnation(stores.boots());
+    // Each start has room for the incarnations that follow when a live process is counted out.
+    let incarnation = Incarnation(stores.boots() << INCARNATION_BITS);
     let requests = Arc::new(Requests::new(config.node, incarnation));
     let replica = Replica::default();
     let clock = Arc::<LogClock>::default();
     let feed = FeedSender::default();
     let gate = feed.gate();
+    let counted_out = Arc::<Notify>::default();
     let applier = Applier {
         replica: replica.clone(),
         feed,
         requests: Arc::clone(&requests),
         clock: Arc::clone(&clock),
+        counted_out: Arc::clone(&counted_out),
     };
     let applier = applier.start().map_err(StartError::Threads)?;
     let state_machine = StateMachine::new(replica.clone(), applier, Arc::clone(&stores));
     let member =
         Member { address: String::new(), folder: stores.folder_id().0, cluster: rand::random() };
-    let log = LogAdapter(stores);
-    let raft = Raft::new(id, Arc::new(openraft_config), Peers, log, state_machine)
+    let own = Arc::new(Identity {
+        node: id,
+        folder: stores.folder_id().0,
+        cluster_name: config.cluster_name.clone(),
+        secret: config.cluster_secret.0.clone().into_bytes(),
+        listed: config.peers.keys().map(|node| node.0).collect(),
+        replica: replica.clone(),
+    });
+    let addresses = config.peers.iter().map(|(node, address)| (node.0, address.clone())).collect();
+    let network = Peers { own: Arc::clone(&own), addresses: Arc::new(addresses) };
+    let log = LogAdapter(Arc::clone(&stores));
+    let raft = Raft::new(id, Arc::new(openraft_config), network.clone(), log, state_machine)
         .await
         .map_err(|fatal| StartError::Consensus(fatal.to_string()))?;
+    let peers = (!config.peers.is_empty()).then_some(network);
+    if peers.is_some() {
+        let listener = listen(&config).map_err(StartError::Peers)?;
+        let clock = Arc::clone(&clock);
+        let server = Arc::new(Server { raft: raft.clone(), own, stores, clock });
+        tokio::spawn(server.run(listener));
+    }
 
     let (stop_sender, stop) = watch::channel(None);
     tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), stop_sender));
     let (queue, proposals) = mpsc::channel(config.waiting_proposals_max);
     let batcher = Batcher {
+        forwarder: Forwarder::new(id, peers.clone()),
+        replica: replica.clone(),
         raft: raft.clone(),
         requests: Arc::clone(&requests),
         clock: Arc::clone(&clock),
@@ -226,7 +304,13 @@ async fn build(
     };
     tokio::spawn(batcher.run(proposals));
 
-    lead_or_follow(&raft, id, member).await?;
+    match &peers {
+        None => lead_alone(&raft, id, member).await?,
+        Some(peers) => {
+            form(&raft, peers).await.map_err(StartError::Consensus)?;
+            raft.wait_for_recovery(None).await.map_err(|_| StartError::NoLeader)?;
+        }
+    }
     let handle = runtime.handle().clone();
     let node = Node {
         raft,
@@ -237,6 +321,8 @@ async fn build(
         stop,
         propose_deadline: config.propose_deadline,
         handle,
+        peers,
+        counted_out,
         started: AtomicBool::new(false),
         runtime: Mutex::new(runtime.0.take()),
         closed: Mutex::new(Some(closed)),
@@ -244,8 +330,18 @@ async fn build(
     Ok((node, gate))
 }
 
+/// The listener for peers.
+fn listen(config: &NodeConfig) -> std::io::Result<TcpListener> {
+    let listener = match &config.peer_listener {
+        Some(listener) => listener.try_clone()?,
+        None => std::net::TcpListener::bind(config.peer_bind)?,
+    };
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
 /// Forms a cluster of one out of nothing, elects a sole voter, waits until the log is applied.
-async fn lead_or_follow(raft: &Raft, id: u64, member: Member) -> Result<(), StartError> {
+async fn lead_alone(raft: &Raft, id: u64, member: Member) -> Result<(), StartError> {
     let broken = |error: &dyn std::fmt::Display| StartError::Consensus(error.to_string());
     if !raft.is_initialized().await.map_err(|error| broken(&error))? {
         let members = BTreeMap::from([(id, member)]);
@@ -308,14 +404,16 @@ impl Cluster {
         Ok(())
     }
 
-    /// Submits one command until it has an answer.
-    async fn insist(&self, command: Command) -> Result<(), StartError> {
-        let deadline = Instant::now() + START_DEADLINE;
+    /// Submits one command until it has an answer; a cluster of several may take its time to meet.
+    pub(crate) async fn insist(&self, command: Command) -> Result<(), StartError> {
+        let patience = if self.has_peers() { Duration::MAX } else { START_DEADLINE };
+        let deadline = Instant::now().checked_add(patience);
         let request = self.next_request();
         loop {
             match self.submit(request, command.clone(), None).await {
                 Ok(answer) => return answer.outcome.map(|_| ()).map_err(StartError::Refused),
-                Err(ProposeError::Busy | ProposeError::Unknown) if Instant::now() < deadline => {}
+                Err(ProposeError::Busy | ProposeError::Unknown)
+                    if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
                 Err(ProposeError::Busy | ProposeError::Unknown) => {
                     return Err(StartError::NoLeader);
                 }

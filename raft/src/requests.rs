@@ -17,11 +17,11 @@ use crate::cluster::Answer;
 /// All of a process's requests.
 pub(crate) struct Requests {
     node: NodeId,
-    incarnation: Incarnation,
     window: Mutex<Window>,
 }
 
 struct Window {
+    incarnation: Incarnation,
     next: u64,
     open: BTreeMap<RequestId, Open>,
 }
@@ -42,8 +42,8 @@ pub(crate) struct Hold {
 
 impl Requests {
     pub(crate) fn new(node: NodeId, incarnation: Incarnation) -> Self {
-        let window = Window { next: 1, open: BTreeMap::new() };
-        Self { node, incarnation, window: Mutex::new(window) }
+        let window = Window { incarnation, next: 1, open: BTreeMap::new() };
+        Self { node, window: Mutex::new(window) }
     }
 
     pub(crate) fn node(&self) -> NodeId {
@@ -51,13 +51,22 @@ impl Requests {
     }
 
     pub(crate) fn incarnation(&self) -> Incarnation {
-        self.incarnation
+        self.window.lock().incarnation
+    }
+
+    /// This process was counted out: from here on it acts under its next incarnation. What is open
+    /// stays open, and will be refused.
+    pub(crate) fn renew(&self) -> Incarnation {
+        let mut window = self.window.lock();
+        window.incarnation = Incarnation(window.incarnation.0 + 1);
+        window.next = 1;
+        window.incarnation
     }
 
     /// Opens the next sequence.
     pub(crate) fn next(&self) -> RequestId {
         let mut window = self.window.lock();
-        let request = self.id(window.next);
+        let request = window.id(self.node, window.next);
         window.next += 1;
         window.open.insert(request, Open { unclaimed: true, ..Open::default() });
         request
@@ -101,20 +110,28 @@ impl Requests {
         }
     }
 
+    /// The requests for whose answers somebody waits.
+    pub(crate) fn waited_for(&self) -> Vec<RequestId> {
+        let window = self.window.lock();
+        let waited = window.open.iter().filter(|(_, open)| !open.waiters.is_empty());
+        waited.map(|(request, _)| *request).collect()
+    }
+
     /// What this node states about its window.
     pub(crate) fn floor(&self) -> Floor {
         let window = self.window.lock();
-        let lowest = window.open.range(self.id(0)..=self.id(u64::MAX)).next();
+        let all = window.id(self.node, 0)..=window.id(self.node, u64::MAX);
+        let lowest = window.open.range(all).next();
         let lowest_open = lowest.map_or(window.next, |(request, _)| request.sequence);
-        Floor { node: self.node, incarnation: self.incarnation, lowest_open }
-    }
-
-    fn id(&self, sequence: u64) -> RequestId {
-        RequestId { node: self.node, incarnation: self.incarnation, sequence }
+        Floor { node: self.node, incarnation: window.incarnation, lowest_open }
     }
 }
 
 impl Window {
+    fn id(&self, node: NodeId, sequence: u64) -> RequestId {
+        RequestId { node, incarnation: self.incarnation, sequence }
+    }
+
     fn close_if_settled(&mut self, request: RequestId) {
         if self.open.get(&request).is_some_and(|open| open.holds == 0 && !open.unclaimed) {
             self.open.remove(&request);

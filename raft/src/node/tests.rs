@@ -8,17 +8,11 @@ use super::*;
 
 fn config(dir: &Path) -> NodeConfig {
     NodeConfig {
-        node: NodeId(1),
-        data_dir: dir.to_path_buf(),
-        heartbeat_ms: 60,
-        election_min_ms: 200,
-        election_max_ms: 400,
         snapshot_entries: 40,
         keep_entries: 10,
         packs: vec![PackRef { engine: "test/1".into(), digest: Digest([7; 32]) }],
-        grace_ms: 60_000,
         waiting_proposals_max: 100,
-        propose_deadline: Duration::from_secs(5),
+        ..NodeConfig::new(NodeId(1), dir.to_path_buf())
     }
 }
 

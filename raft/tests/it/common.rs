@@ -13,17 +13,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) fn config(dir: &Path) -> NodeConfig {
     NodeConfig {
-        node: NodeId(1),
-        data_dir: dir.to_path_buf(),
-        heartbeat_ms: 60,
-        election_min_ms: 200,
-        election_max_ms: 400,
-        snapshot_entries: 50_000,
-        keep_entries: 100_000,
         packs: vec![PackRef { engine: "test/1".into(), digest: Digest([7; 32]) }],
-        grace_ms: 60_000,
-        waiting_proposals_max: 4096,
-        propose_deadline: Duration::from_secs(5),
+        ..NodeConfig::new(NodeId(1), dir.to_path_buf())
     }
 }
 

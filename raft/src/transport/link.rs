@@ -1,0 +1,118 @@
+//! The calling end: one connection to one peer, made when it is needed.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::BufStream;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::frame::{self, FRAME_BYTES_MAX, Kind};
+use super::handshake::{self, HandshakeError, Identity, PeerCard};
+use super::message::{Request, Response};
+
+/// Time to connect and shake hands.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes of a snapshot in one frame.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Why a call has no answer. The peer may or may not have acted on it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("connect to node {0} at {1}: {2}")]
+    Connect(u64, String, HandshakeError),
+    #[error("talk to node {0}: {1}")]
+    Broken(u64, io::Error),
+    #[error("node {0} did not answer in time")]
+    Late(u64),
+    #[error("node {0}: {1}")]
+    Failed(u64, String),
+}
+
+/// A way to one peer; what it carries is answered in order.
+pub(crate) struct Link {
+    own: Arc<Identity>,
+    peer: u64,
+    address: String,
+    stream: Option<BufStream<TcpStream>>,
+}
+
+impl Link {
+    pub(crate) fn new(own: Arc<Identity>, peer: u64, address: String) -> Self {
+        Self { own, peer, address, stream: None }
+    }
+
+    /// Connects anew, and says who is there.
+    pub(crate) async fn greet(&mut self) -> Result<PeerCard, CallError> {
+        let (stream, card) = self.connect(Instant::now() + CONNECT_PATIENCE).await?;
+        self.stream = Some(stream);
+        Ok(card)
+    }
+
+    /// Asks, within a time. A connection on which anything goes wrong, or whose call is dropped before
+    /// its answer came, is not used again.
+    pub(crate) async fn call(
+        &mut self,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Response, CallError> {
+        self.call_with_pieces(request, &[], patience).await
+    }
+
+    /// Asks, with a long body behind the question.
+    pub(crate) async fn call_with_pieces(
+        &mut self,
+        request: &Request,
+        body: &[u8],
+        patience: Duration,
+    ) -> Result<Response, CallError> {
+        let peer = self.peer;
+        let deadline = Instant::now() + patience;
+        let message = request.encode().map_err(|why| CallError::Failed(peer, why))?;
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => self.connect(deadline.min(Instant::now() + CONNECT_PATIENCE)).await?.0,
+        };
+        let talk = async {
+            frame::write(&mut stream, Kind::Request, &message).await?;
+            for piece in body.chunks(PIECE_BYTES) {
+                frame::write(&mut stream, Kind::Piece, piece).await?;
+            }
+            frame::read(&mut stream, FRAME_BYTES_MAX).await
+        };
+        let answered = timeout_at(deadline, talk).await.map_err(|_| CallError::Late(peer))?;
+        let (kind, bytes) = answered.map_err(|error| CallError::Broken(peer, error))?;
+        if kind != Kind::Response {
+            return Err(CallError::Failed(peer, format!("{kind:?} came instead of an answer")));
+        }
+        let response = Response::decode(&bytes).map_err(|why| CallError::Failed(peer, why))?;
+        self.stream = Some(stream);
+        match response {
+            Response::Failed(why) => Err(CallError::Failed(peer, why)),
+            response => Ok(response),
+        }
+    }
+
+    async fn connect(
+        &self,
+        deadline: Instant,
+    ) -> Result<(BufStream<TcpStream>, PeerCard), CallError> {
+        let connecting = async {
+            let mut stream = TcpStream::connect(&self.address).await?;
+            stream.set_nodelay(true)?;
+            let card = handshake::call(&mut stream, &self.own, self.peer).await?;
+            Ok((BufStream::new(stream), card))
+        };
+        match timeout_at(deadline, connecting).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(error)) => {
+                if !matches!(error, HandshakeError::Io(_)) {
+                    tracing::warn!(peer = self.peer, %error, "a peer and this node don't go together");
+                }
+                Err(CallError::Connect(self.peer, self.address.clone(), error))
+            }
+            Err(_) => Err(CallError::Late(self.peer)),
+        }
+    }
+}

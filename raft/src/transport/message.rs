@@ -1,0 +1,236 @@
+//! What nodes ask each other, and the bytes of it.
+//!
+//! openraft's own types are not sent, as they are not stored: they change between its versions. A
+//! message is a small head in a format of ours, with entries behind it in the form that the log keeps.
+
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
+use serde::{Deserialize, Serialize};
+use serverv2_machine::{Entry, decode_entry, encode_entry};
+use serverv2_storage::Record;
+
+use super::frame::FRAME_BYTES_MAX;
+use crate::codec::{self, LogRecord, StoredLogId, StoredVote};
+use crate::types::{LogId, TypeConfig, Vote};
+
+/// Bytes of a snapshot in transfer, held in memory by the receiver; a larger one is refused.
+pub(crate) const SNAPSHOT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// A question to a peer.
+pub(crate) enum Request {
+    Append(AppendEntriesRequest<TypeConfig>),
+    Vote {
+        trial: bool,
+        request: VoteRequest<TypeConfig>,
+    },
+    /// Proposals of another node for the leader; stamps are still missing.
+    Forward(Entry),
+    /// The index that a linearizable read must have applied.
+    ReadIndex,
+    /// Pieces follow until this many bytes have come.
+    Snapshot {
+        vote: Vote,
+        meta: Vec<u8>,
+        bytes: u64,
+    },
+}
+
+/// A peer's answer.
+pub(crate) enum Response {
+    Append(AppendEntriesResponse<TypeConfig>),
+    Vote(VoteResponse<TypeConfig>),
+    /// The entry with the forwarded proposals is committed at this index; `None`: not taken, ask the
+    /// leader that is known then.
+    Forward(Option<u64>),
+    ReadIndex(Option<u64>),
+    Snapshot(SnapshotResponse<TypeConfig>),
+    /// The peer can't answer; consensus has stopped there, or the question made no sense.
+    Failed(String),
+}
+
+#[derive(Serialize, Deserialize)]
+enum RequestHead {
+    Append {
+        vote: StoredVote,
+        prev: Option<StoredLogId>,
+        commit: Option<StoredLogId>,
+        lengths: Vec<u32>,
+    },
+    Vote {
+        trial: bool,
+        vote: StoredVote,
+        last: Option<StoredLogId>,
+        transfer: bool,
+    },
+    Forward,
+    ReadIndex,
+    Snapshot {
+        vote: StoredVote,
+        meta: Vec<u8>,
+        bytes: u64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+enum ResponseHead {
+    Appended,
+    AppendedUpTo(Option<StoredLogId>),
+    Conflict,
+    HigherVote(StoredVote),
+    Vote { vote: StoredVote, granted: bool, last: Option<StoredLogId> },
+    Forward(Option<u64>),
+    ReadIndex(Option<u64>),
+    Snapshot { vote: StoredVote },
+    Failed(String),
+}
+
+impl Request {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, String> {
+        let mut rest = Vec::new();
+        let head = match self {
+            Self::Append(request) => {
+                let mut lengths = Vec::with_capacity(request.entries.len());
+                for entry in &request.entries {
+                    let bytes = LogRecord(entry.clone()).encode()?;
+                    lengths.push(u32::try_from(bytes.len()).map_err(|error| error.to_string())?);
+                    rest.extend_from_slice(&bytes);
+                }
+                RequestHead::Append {
+                    vote: (&request.vote).into(),
+                    prev: request.prev_log_id.map(StoredLogId::from),
+                    commit: request.leader_commit.map(StoredLogId::from),
+                    lengths,
+                }
+            }
+            Self::Vote { trial, request } => RequestHead::Vote {
+                trial: *trial,
+                vote: (&request.vote).into(),
+                last: request.last_log_id.map(StoredLogId::from),
+                transfer: request.leadership_transfer,
+            },
+            Self::Forward(entry) => {
+                rest = encode_entry(entry).map_err(|error| error.to_string())?;
+                RequestHead::Forward
+            }
+            Self::ReadIndex => RequestHead::ReadIndex,
+            Self::Snapshot { vote, meta, bytes } => {
+                RequestHead::Snapshot { vote: vote.into(), meta: meta.clone(), bytes: *bytes }
+            }
+        };
+        let mut bytes = codec::encode(&head);
+        bytes.extend_from_slice(&rest);
+        if bytes.len() > FRAME_BYTES_MAX {
+            return Err(format!("a message of {} bytes is too large", bytes.len()));
+        }
+        Ok(bytes)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let (head, mut rest) = codec::decode_head::<RequestHead>(bytes)?;
+        let request = match head {
+            RequestHead::Append { vote, prev, commit, lengths } => {
+                let mut entries = Vec::with_capacity(lengths.len());
+                for length in lengths {
+                    let cut = rest.split_at_checked(length as usize);
+                    let (entry, behind) = cut.ok_or("an entry is cut")?;
+                    entries.push(LogRecord::decode(entry)?.0);
+                    rest = behind;
+                }
+                Self::Append(AppendEntriesRequest {
+                    vote: vote.into(),
+                    prev_log_id: prev.map(LogId::from),
+                    entries,
+                    leader_commit: commit.map(LogId::from),
+                })
+            }
+            RequestHead::Vote { trial, vote, last, transfer } => {
+                let mut request = VoteRequest::new(vote.into(), last.map(LogId::from));
+                request.leadership_transfer = transfer;
+                Self::Vote { trial, request }
+            }
+            RequestHead::Forward => {
+                let entry = decode_entry(rest).map_err(|error| error.to_string())?;
+                rest = &[];
+                Self::Forward(entry)
+            }
+            RequestHead::ReadIndex => Self::ReadIndex,
+            RequestHead::Snapshot { vote, meta, bytes } => {
+                Self::Snapshot { vote: vote.into(), meta, bytes }
+            }
+        };
+        if rest.is_empty() { Ok(request) } else { Err("bytes are left over".to_owned()) }
+    }
+}
+
+impl Response {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        codec::encode(&match self {
+            Self::Append(AppendEntriesResponse::Success) => ResponseHead::Appended,
+            Self::Append(AppendEntriesResponse::PartialSuccess(upto)) => {
+                ResponseHead::AppendedUpTo(upto.map(StoredLogId::from))
+            }
+            Self::Append(AppendEntriesResponse::Conflict) => ResponseHead::Conflict,
+            Self::Append(AppendEntriesResponse::HigherVote(vote)) => {
+                ResponseHead::HigherVote(vote.into())
+            }
+            Self::Vote(response) => ResponseHead::Vote {
+                vote: (&response.vote).into(),
+                granted: response.vote_granted,
+                last: response.last_log_id.map(StoredLogId::from),
+            },
+            Self::Forward(index) => ResponseHead::Forward(*index),
+            Self::ReadIndex(index) => ResponseHead::ReadIndex(*index),
+            Self::Snapshot(response) => ResponseHead::Snapshot { vote: (&response.vote).into() },
+            Self::Failed(why) => ResponseHead::Failed(why.clone()),
+        })
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        Ok(match codec::decode::<ResponseHead>(bytes)? {
+            ResponseHead::Appended => Self::Append(AppendEntriesResponse::Success),
+            ResponseHead::AppendedUpTo(upto) => {
+                Self::Append(AppendEntriesResponse::PartialSuccess(upto.map(LogId::from)))
+            }
+            ResponseHead::Conflict => Self::Append(AppendEntriesResponse::Conflict),
+            ResponseHead::HigherVote(vote) => {
+                Self::Append(AppendEntriesResponse::HigherVote(vote.into()))
+            }
+            ResponseHead::Vote { vote, granted, last } => {
+                Self::Vote(VoteResponse::new(Vote::from(vote), last.map(LogId::from), granted))
+            }
+            ResponseHead::Forward(index) => Self::Forward(index),
+            ResponseHead::ReadIndex(index) => Self::ReadIndex(index),
+            ResponseHead::Snapshot { vote } => Self::Snapshot(SnapshotResponse::new(vote.into())),
+            ResponseHead::Failed(why) => Self::Failed(why),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serverv2_machine::{Floor, Incarnation, NodeId};
+
+    use super::*;
+
+    #[test]
+    fn a_forwarded_batch_survives_the_wire() {
+        let floor = Floor { node: NodeId(2), incarnation: Incarnation(3), lowest_open: 9 };
+        let entry = Entry { floors: vec![floor], proposals: Vec::new() };
+        let bytes = Request::Forward(entry.clone()).encode().unwrap();
+        let Ok(Request::Forward(again)) = Request::decode(&bytes) else {
+            panic!("another message")
+        };
+        assert_eq!(again, entry);
+    }
+
+    #[test]
+    fn cut_and_foreign_bytes_are_errors() {
+        let bytes = Request::ReadIndex.encode().unwrap();
+        for bytes in [&bytes[..bytes.len() - 1], &[][..], &[1, 200, 3][..], &[9; 40][..]] {
+            assert!(Request::decode(bytes).is_err());
+            assert!(Response::decode(bytes).is_err());
+        }
+        assert!(Request::decode(&[&bytes[..], &[0]].concat()).is_err(), "bytes left over");
+    }
+}

@@ -1,0 +1,177 @@
+//! The answering end: a listener, and one task for each connection.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use openraft::ReadPolicy;
+use openraft::storage::Snapshot as OpenraftSnapshot;
+use serverv2_machine::Entry;
+use tokio::io::BufStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::frame::{self, FRAME_BYTES_MAX, Kind};
+use super::handshake::{self, HandshakeError, Identity};
+use super::message::{Request, Response, SNAPSHOT_BYTES_MAX};
+use crate::codec;
+use crate::log_adapter::Stores;
+use crate::log_clock::LogClock;
+use crate::stamp::stamp;
+use crate::types::{Raft, Vote};
+
+/// Connections of peers at once; one more waits. A cluster of seven needs about forty.
+const CONNECTIONS_MAX: usize = 256;
+/// Time for a handshake.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+/// Time between two pieces of a snapshot.
+const PIECE_PATIENCE: Duration = Duration::from_secs(10);
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the answers come from.
+pub(crate) struct Server {
+    pub(crate) raft: Raft,
+    pub(crate) own: Arc<Identity>,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) clock: Arc<LogClock>,
+}
+
+impl Server {
+    /// Accepts connections until the runtime ends.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(place) = room.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, from)) => {
+                    let server = self.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = server.serve(stream).await {
+                            tracing::debug!(%from, %error, "a peer's connection ended");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a peer's connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let greeting = timeout(HANDSHAKE_PATIENCE, handshake::answer(&mut stream, &self.own));
+        let peer = match greeting.await {
+            Ok(Ok(peer)) => peer,
+            Ok(Err(HandshakeError::Io(error))) => return Err(error),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a peer is not let in");
+                return Ok(());
+            }
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        };
+        let mut stream = BufStream::new(stream);
+        loop {
+            let (kind, bytes) = frame::read(&mut stream, FRAME_BYTES_MAX).await?;
+            if kind != Kind::Request {
+                return Err(frame::invalid("a frame that is no request"));
+            }
+            let response = match Request::decode(&bytes) {
+                Ok(Request::Snapshot { vote, meta, bytes }) => {
+                    let body = receive_body(&mut stream, bytes).await?;
+                    self.install(vote, meta, body).await
+                }
+                Ok(request) => self.answer(request).await,
+                Err(why) => Response::Failed(why),
+            };
+            if let Response::Failed(why) = &response {
+                tracing::warn!(peer = peer.node, why, "a peer's request failed");
+            }
+            frame::write(&mut stream, Kind::Response, &response.encode()).await?;
+        }
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        let failed = |error: &dyn std::fmt::Display| Response::Failed(error.to_string());
+        match request {
+            Request::Append(request) => {
+                let heard = Instant::now();
+                match self.raft.append_entries(request).await {
+                    Ok(response) => {
+                        if !matches!(response, openraft::raft::AppendEntriesResponse::HigherVote(_))
+                        {
+                            self.clock.heard(heard);
+                        }
+                        Response::Append(response)
+                    }
+                    Err(error) => failed(&error),
+                }
+            }
+            Request::Vote { trial: false, request } => {
+                self.raft.vote(request).await.map_or_else(|error| failed(&error), Response::Vote)
+            }
+            Request::Vote { trial: true, request } => self
+                .raft
+                .pre_vote(request)
+                .await
+                .map_or_else(|error| failed(&error), Response::Vote),
+            Request::Forward(entry) => Response::Forward(self.propose(entry).await),
+            Request::ReadIndex => {
+                let index = self.raft.get_read_log_id(ReadPolicy::ReadIndex).await;
+                Response::ReadIndex(index.ok().map(|(index, _)| index.log_id().index))
+            }
+            Request::Snapshot { .. } => {
+                Response::Failed("a snapshot without its pieces".to_owned())
+            }
+        }
+    }
+
+    /// Another node's proposals, in an entry of their own; `None`: this node does not lead.
+    async fn propose(&self, entry: Entry) -> Option<u64> {
+        let written = self.raft.client_write(stamp(entry, &self.clock)).await;
+        written.ok().map(|written| written.log_id.index)
+    }
+
+    async fn install(&self, vote: Vote, meta: Vec<u8>, body: Vec<u8>) -> Response {
+        let stores = self.stores.clone();
+        let saved = tokio::task::spawn_blocking(move || {
+            let about = codec::decode_snapshot_meta(&meta)?;
+            let position = about.last_log_id.map_or(0, |last| last.index);
+            let file = stores.snapshots.save(position, &meta, &body[..]);
+            file.map(|file| (about, file)).map_err(|error| error.to_string())
+        });
+        match saved.await {
+            Ok(Ok((meta, file))) => {
+                let snapshot = OpenraftSnapshot { meta, snapshot: file };
+                let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+                installed
+                    .map_or_else(|error| Response::Failed(error.to_string()), Response::Snapshot)
+            }
+            Ok(Err(why)) => Response::Failed(why),
+            Err(error) => Response::Failed(error.to_string()),
+        }
+    }
+}
+
+async fn receive_body(stream: &mut BufStream<TcpStream>, bytes: u64) -> io::Result<Vec<u8>> {
+    if bytes > SNAPSHOT_BYTES_MAX {
+        return Err(frame::invalid("a snapshot that is too large"));
+    }
+    let mut body = Vec::new();
+    while (body.len() as u64) < bytes {
+        let piece = timeout(PIECE_PATIENCE, frame::read(stream, FRAME_BYTES_MAX));
+        match piece.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
+            (Kind::Piece, piece) => body.extend_from_slice(&piece),
+            (kind, _) => return Err(frame::invalid(&format!("{kind:?} amid a snapshot"))),
+        }
+    }
+    if body.len() as u64 == bytes {
+        Ok(body)
+    } else {
+        Err(frame::invalid("a snapshot that is too long"))
+    }
+}
