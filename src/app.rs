@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serverv2_machine::{Clocks, NodeId, PackRef};
-use serverv2_raft::{Cluster, NodeConfig};
+use serverv2_raft::{Cluster, ClusterSecret, NodeConfig};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -114,7 +114,13 @@ fn node_config(settings: &Settings, packs: &[PackRef]) -> NodeConfig {
         grace_ms: ms(settings.disconnect_grace),
         waiting_proposals_max: settings.proposals_waiting_max,
         propose_deadline: PROPOSE_PATIENCE,
+        peers: settings.peers.iter().map(|(id, at)| (NodeId(*id), at.clone())).collect(),
+        peer_bind: settings.peer_address(),
         cluster_name: settings.cluster_name.clone(),
+        cluster_secret: ClusterSecret(
+            settings.cluster_secret.as_ref().map(|it| it.reveal().to_owned()).unwrap_or_default(),
+        ),
+        node_gone_after_ms: ms(settings.node_gone_after),
         ..NodeConfig::new(NodeId(settings.node_id), settings.data_dir.clone())
     }
 }

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +61,12 @@ pub struct Settings {
     pub cluster_name: String,
     /// What nodes prove to each other.
     pub cluster_secret: Option<Secret>,
+    /// The nodes that form the cluster; empty for a cluster of one.
+    pub peers: BTreeMap<u64, String>,
+    /// Where this node listens for its peers, if it was said.
+    pub peer_bind: Option<SocketAddr>,
+    /// Silence after which a node is counted out.
+    pub node_gone_after: Duration,
     /// Name of this node in answers to operators.
     pub instance_id: String,
     /// Host name of this node in answers to operators.
@@ -104,7 +110,18 @@ pub struct Settings {
     pub log_level: String,
 }
 
+/// Distance from PORT to the port for peers.
+const PEER_PORT_DISTANCE: u16 = 10_000;
+/// Largest PORT that leaves room for it.
+const MAX_PORT_WITH_PEER: u16 = u16::MAX - PEER_PORT_DISTANCE;
+
 impl Settings {
+    /// Where this node listens for its peers.
+    pub fn peer_address(&self) -> SocketAddr {
+        let port = self.port.saturating_add(PEER_PORT_DISTANCE);
+        self.peer_bind.unwrap_or_else(|| SocketAddr::new(self.bind_host, port))
+    }
+
     /// Every field at a value that the defaults of the table replace.
     fn blank(mode: Mode) -> Self {
         Self {
@@ -119,6 +136,9 @@ impl Settings {
             cluster_enabled: false,
             cluster_name: String::new(),
             cluster_secret: None,
+            peers: BTreeMap::new(),
+            peer_bind: None,
+            node_gone_after: Duration::ZERO,
             instance_id: String::new(),
             instance_host: String::new(),
             jwt_secret: None,
@@ -231,6 +251,7 @@ fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
         }
         Mode::Dev | Mode::Run => {}
     }
+    check_peers(settings, problems);
     let (min, max) = (settings.raft_election_min, settings.raft_election_max);
     if min >= max {
         problems.push(Problem::text(format!(
@@ -254,6 +275,31 @@ fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
             settings.total_time_limit.as_secs()
         )));
     }
+}
+
+/// What PEERS asks of the others.
+fn check_peers(settings: &Settings, problems: &mut Vec<Problem>) {
+    if settings.peers.is_empty() {
+        return;
+    }
+    let mut must = |right: bool, text: &str| {
+        if !right {
+            problems.push(Problem::text(format!("PEERS is set: {text}")));
+        }
+    };
+    must(settings.mode == Mode::Run, "nodes with peers are started with `run`");
+    must(settings.cluster_enabled, "CLUSTER_ENABLED must not be \"false\"");
+    must(settings.peers.contains_key(&settings.node_id), "it must list NODE_ID, this node, too");
+    let bound = settings.peer_bind.is_some() || (1..=MAX_PORT_WITH_PEER).contains(&settings.port);
+    must(bound, "PEER_BIND must be set where PORT is 0 or above 55535");
+    let peers_on_loopback = match settings.peer_bind {
+        Some(bind) => bind.ip().is_loopback(),
+        None => settings.bind_host.is_loopback(),
+    };
+    must(
+        peers_on_loopback || settings.cluster_secret.is_some(),
+        "CLUSTER_SECRET must be set where peers are listened to off loopback",
+    );
 }
 
 /// Where a value was read.

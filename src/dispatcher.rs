@@ -140,8 +140,13 @@ impl Dispatcher {
             Effect::TicketAdded { .. }
             | Effect::TicketRemoved { .. }
             | Effect::SeatLost { .. }
-            | Effect::SeatBack { .. }
-            | Effect::NodeCountedOut { .. } => {}
+            | Effect::SeatBack { .. } => {}
+            Effect::NodeCountedOut { node, .. } => {
+                // Their sessions are lost with this node's former life: they come back as new ones.
+                if *node == self.me() {
+                    self.sessions.all_current().iter().for_each(|socket| socket.cut("counted out"));
+                }
+            }
         }
     }
 

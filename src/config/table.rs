@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::value::{is_label, origins};
+use super::value::{is_label, origins, peers};
 use super::{LogFormat, Mode, Secret, Settings};
 
 /// One setting: all that `--help`, the refusals and the parser say about it.
@@ -193,7 +193,7 @@ pub static SETTINGS: &[Setting] = &[
         "Folder of this node's log and snapshots; made if it is missing."),
     row("CLUSTER_ENABLED", "cluster-enabled", CLUSTER, Always("true"),
         Kind::Switch { put: |s, v| s.cluster_enabled = v },
-        "Whether this node is a cluster (of one, for now) that needs its secrets, or stands alone."),
+        "Whether this node is a cluster, if only of one, that needs its secrets, or stands alone."),
     row("CLUSTER_NAME", "cluster-name", CLUSTER, Always("serverv2"),
         text("1 to 64 characters out of a-z A-Z 0-9 . _ -", |s, v| {
             is_label(v).then(|| s.cluster_name = v.to_owned())
@@ -208,6 +208,20 @@ pub static SETTINGS: &[Setting] = &[
             "What nodes prove to each other. Needed in cluster mode when BIND_HOST is no loopback \
              address. Better given in the environment or the file than as a flag.")
     },
+    row("PEERS", "peers", CLUSTER, Unset("none: a cluster of one"),
+        text("1 to 7 nodes as 1=host:port,2=host:port,... with different ids", |s, v| {
+            peers(v).map(|v| s.peers = v)
+        }),
+        "The nodes that form the cluster, this one included, and where they reach each other. All of \
+         them must be given the same ids; the cluster forms once all are up."),
+    row("PEER_BIND", "peer-bind", CLUSTER, Unset("BIND_HOST, PORT + 10000"),
+        text("an IP address and a port, like 0.0.0.0:18102", |s, v| {
+            v.parse().ok().map(|v| s.peer_bind = Some(v))
+        }),
+        "Where this node listens for its peers; used with PEERS."),
+    row("NODE_GONE_AFTER_MS", "node-gone-after-ms", CLUSTER, Always("3000"),
+        number(" milliseconds", 500, 600_000, |s, n| s.node_gone_after = Duration::from_millis(n)),
+        "Silence after which the leader counts a node out; its players have their grace then."),
     row("CLUSTER_INSTANCE_ID", "cluster-instance-id", CLUSTER, Unset("node-<NODE_ID>"),
         text("1 to 64 characters out of a-z A-Z 0-9 . _ -", |s, v| {
             is_label(v).then(|| s.instance_id = v.to_owned())

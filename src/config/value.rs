@@ -1,5 +1,6 @@
 //! Types of setting values that need more than a number or a text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A text that must not be shown: it prints as `(hidden)` wherever it is logged by mistake.
@@ -59,3 +60,19 @@ pub(super) fn is_label(text: &str) -> bool {
 }
 
 const LABEL_LEN_MAX: usize = 64;
+
+/// Nodes and their addresses, `1=host:port,2=host:port`; `None` if it is not that.
+pub(super) fn peers(text: &str) -> Option<BTreeMap<u64, String>> {
+    const PEERS_MAX: usize = 7;
+    let mut peers = BTreeMap::new();
+    for part in text.split(',') {
+        let (id, address) = part.trim().split_once('=')?;
+        let (host, port) = address.rsplit_once(':')?;
+        let id: u64 = id.parse().ok().filter(|id| *id > 0)?;
+        let port: u16 = port.parse().ok()?;
+        if host.is_empty() || port == 0 || peers.insert(id, address.to_owned()).is_some() {
+            return None;
+        }
+    }
+    (peers.len() <= PEERS_MAX).then_some(peers)
+}
