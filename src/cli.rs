@@ -53,7 +53,7 @@ fn command() -> Command {
         ))
         .subcommand(with_settings(
             Mode::Run,
-            Command::new("run").about("Serve in production: a cluster of one, for now"),
+            Command::new("run").about("Serve in production: as one of several nodes with PEERS, else as a cluster of one"),
         ))
         .subcommand(Command::new("demo").about(
             "Show a battle between two guests, with the node killed and restarted in its middle",

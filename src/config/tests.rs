@@ -158,6 +158,26 @@ fn a_cluster_without_its_secrets_is_refused() {
 }
 
 #[test]
+fn nodes_with_peers_must_list_themselves_and_know_where_to_listen() {
+    let peers = ("PEERS", "1=10.0.0.1:18102,2=10.0.0.2:18102,3=10.0.0.3:18102");
+    let settings = with(Mode::Run, &[peers, ("NODE_ID", "2")], &SECRETS, None).unwrap();
+    assert_eq!(settings.peers.len(), 3);
+    assert_eq!(settings.peer_address().to_string(), "0.0.0.0:18102");
+    for (flags, wanted) in [
+        (vec![peers, ("NODE_ID", "4")], "it must list NODE_ID"),
+        (vec![peers, ("PORT", "0")], "PEER_BIND must be set"),
+        (vec![("PEERS", "1=a:1,1=b:2")], "different ids"),
+        (vec![("PEERS", "1=nowhere")], "1=host:port"),
+        (vec![peers, ("CLUSTER_ENABLED", "false")], "CLUSTER_ENABLED must not be"),
+    ] {
+        let text = refusal(Mode::Run, &flags, &SECRETS, None);
+        assert!(text.contains(wanted), "{flags:?}: {text}");
+    }
+    let text = refusal(Mode::Dev, &[peers], &SECRETS, None);
+    assert!(text.contains("started with `run`"), "{text}");
+}
+
+#[test]
 fn dev_off_loopback_is_refused() {
     let text = refusal(Mode::Dev, &[("BIND_HOST", "0.0.0.0")], &SECRETS, None);
     assert!(text.contains("BIND_HOST is \"0.0.0.0\""), "{text}");

@@ -10,7 +10,7 @@ use axum::extract::Query;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serverv2_machine::{
-    CloseSession, Command, OpenSession, Player, PlayerId, SessionId, SessionKey, SocketId,
+    CloseSession, Command, OpenSession, PlayerId, SessionId, SessionKey, SocketId,
 };
 use serverv2_raft::ProposeError;
 use socketioxide::SocketIo;
@@ -23,6 +23,7 @@ use super::Gateway;
 use super::inbox::{Admission, Inbound, Inlet, Raw};
 use super::socket::{LocalSocket, Pulse};
 use super::wire::{Envelope, Event, HandshakeError, PONG, Refusal};
+use crate::accounts;
 use crate::net::Connection;
 
 /// How long a proposal that decides about a session is tried again before the socket is cut.
@@ -82,7 +83,9 @@ impl Gateway {
             .filter(|id| !id.is_empty())
             .ok_or(HandshakeError::PlayerIdRequired)?;
         let player: PlayerId = player.parse().map_err(|_| HandshakeError::PlayerNotFound)?;
-        if self.account(player).await?.is_registered() {
+        let account = accounts::find(&self.cluster, player).await;
+        let account = account.map_err(|_| HandshakeError::AuthenticationError)?;
+        if account.ok_or(HandshakeError::PlayerNotFound)?.is_registered() {
             return Err(HandshakeError::TokenRequired);
         }
         let chosen = handshake.session_id.filter(|id| !id.is_empty());
@@ -105,19 +108,6 @@ impl Gateway {
         subscribe(socket, Arc::new(inlet));
         socket.extensions.insert(Handover(Arc::new(Mutex::new(Some(admitted)))));
         Ok(())
-    }
-
-    /// The account as this node knows it. One that is unknown here may have been made elsewhere a
-    /// moment ago: nobody is told that it does not exist before the leader was asked.
-    async fn account(&self, player: PlayerId) -> Result<Player, HandshakeError> {
-        if let Some(account) = self.cluster.read(|_, records| records.player(player)).value {
-            return Ok(account);
-        }
-        let asked = self.cluster.read_linearizable(|_, records| records.player(player)).await;
-        asked
-            .map_err(|_| HandshakeError::AuthenticationError)?
-            .value
-            .ok_or(HandshakeError::PlayerNotFound)
     }
 
     /// The life of one socket.

@@ -73,7 +73,7 @@ pub(super) async fn check_player(
         email: Option<&'a str>,
         created_at: String,
     }
-    let player = guard::player(&app, &id).ok_or_else(ApiError::player_unknown)?;
+    let player = guard::player(&app, &id).await?;
     let checked = Checked {
         player_id: player.id.as_str(),
         player_name: &player.name,
@@ -98,7 +98,7 @@ pub(super) async fn update_player_name(
     }
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let body = body::fields(&app, request, &["playerId", "name"]).await?;
-    let player = guard::smart(&app, &headers, &uri, &body)?;
+    let player = guard::smart(&app, &headers, &uri, &body).await?;
     let name = wanted_name(&body)?;
     let key = idempotency::key(&headers, KeyScope::Player(player.id))?;
     let renamed = app

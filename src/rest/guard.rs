@@ -10,6 +10,7 @@ use serverv2_machine::{Player, PlayerId};
 
 use super::body::{Fields, Given};
 use super::error::ApiError;
+use crate::accounts;
 use crate::app::App;
 
 #[derive(Default, Deserialize)]
@@ -19,14 +20,14 @@ struct IdInQuery {
 }
 
 /// The player acted upon, if the caller may act as it.
-pub(super) fn smart(
+pub(super) async fn smart(
     app: &App,
     headers: &HeaderMap,
     uri: &Uri,
     body: &Fields,
 ) -> Result<Player, ApiError> {
     let id = named_player(uri, body)?;
-    let player = player(app, &id).ok_or_else(ApiError::player_unknown)?;
+    let player = player(app, &id).await?;
     admit(player, headers)
 }
 
@@ -45,9 +46,10 @@ fn admit(player: Player, headers: &HeaderMap) -> Result<Player, ApiError> {
 }
 
 /// The account under this text, if it is an id and there is one.
-pub(super) fn player(app: &App, id: &str) -> Option<Player> {
-    let id: PlayerId = id.parse().ok()?;
-    app.cluster.read(|_, records| records.player(id)).value
+pub(super) async fn player(app: &App, id: &str) -> Result<Player, ApiError> {
+    let id: PlayerId = id.parse().map_err(|_| ApiError::player_unknown())?;
+    let found = accounts::find(&app.cluster, id).await.map_err(|_| ApiError::unavailable())?;
+    found.ok_or_else(ApiError::player_unknown)
 }
 
 /// From the body, else from the query; what JavaScript takes for false counts as not given.

@@ -8,6 +8,7 @@ mod harness;
 
 mod battle;
 mod clocks;
+mod cluster;
 mod flood;
 mod grace;
 mod handshake;

@@ -3,6 +3,7 @@
 //! Nothing here knows the server's types: it knows the wire, as a client does.
 
 pub(crate) mod battle;
+pub(crate) mod cluster;
 mod codec;
 mod http;
 mod inbound;

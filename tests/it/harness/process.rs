@@ -26,11 +26,19 @@ const TAIL_LINES: usize = 60;
 /// How a server is started.
 #[derive(Clone, Default)]
 pub(crate) struct Options {
+    /// `run` instead of `dev`.
+    production: bool,
     env: Vec<(String, String)>,
     args: Vec<String>,
 }
 
 impl Options {
+    /// Starts with `run` instead of `dev`.
+    pub(crate) fn production(mut self) -> Self {
+        self.production = true;
+        self
+    }
+
     /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
@@ -43,7 +51,7 @@ impl Options {
         self
     }
 
-    /// Starts `serverv2 dev` and waits until it says where it listens.
+    /// Starts the server and waits until it says where it listens.
     pub(crate) async fn start(self) -> Server {
         let folder = tempfile::tempdir().expect("make a temporary folder");
         let process = Process::spawn(&self, folder.path()).await;
@@ -93,6 +101,11 @@ impl Server {
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("VmRSS is a number")
     }
 
+    /// Whether its log has a line with this text.
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.process().log.find(|line| line.contains(text)).is_some()
+    }
+
     /// Ends it as a power cut would, and reaps it.
     pub(crate) fn kill9(&mut self) {
         self.process.take().expect("the server runs").kill();
@@ -102,6 +115,17 @@ impl Server {
     pub(crate) async fn restart(&mut self) {
         assert!(self.process.is_none(), "it is still running");
         self.process = Some(Process::spawn(&self.options, self.folder.path()).await);
+    }
+
+    /// Changes a setting for its next start.
+    pub(crate) fn change(&mut self, name: &str, value: &str) {
+        self.options.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts it again without waiting until it is ready, which it may never be.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.process.is_none(), "it is still running");
+        self.process = Some(Process::launch(&self.options, self.folder.path()));
     }
 
     /// Asks it to stop (SIGTERM) and waits for its end.
@@ -168,8 +192,16 @@ struct Process {
 
 impl Process {
     async fn spawn(options: &Options, folder: &Path) -> Self {
+        // Made before waiting, so that a server that never gets ready is killed as well.
+        let mut process = Self::launch(options, folder);
+        process.address = process.log.wait("the line that says where it listens", address_in).await;
+        process
+    }
+
+    fn launch(options: &Options, folder: &Path) -> Self {
         let mut command = Command::new(BINARY);
-        command.args(["dev", "--port", "0", "--data-dir"]).arg(folder).args(&options.args);
+        command.arg(if options.production { "run" } else { "dev" });
+        command.args(["--port", "0", "--data-dir"]).arg(folder).args(&options.args);
         command.current_dir(folder).env_clear().envs(options.env.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().expect("start the server binary");
@@ -186,10 +218,7 @@ impl Process {
             log.follow("err", child.stderr.take().expect("stderr is piped")),
         ];
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        // Made before waiting, so that a server that never gets ready is killed as well.
-        let mut process = Self { child, guard, address: nowhere, log, readers };
-        process.address = process.log.wait("the line that says where it listens", address_in).await;
-        process
+        Self { child, guard, address: nowhere, log, readers }
     }
 
     fn kill(self) {

@@ -1,0 +1,180 @@
+//! Three nodes: players on different ones meet and fight, and nobody notices which one dies.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::harness::battle::messages;
+use crate::harness::cluster::Trio;
+use crate::harness::knowledge::assert_same_story;
+use crate::harness::{Dial, Duel, Fighter, eventually, guest, team};
+
+#[tokio::test]
+async fn two_players_on_different_nodes_are_paired_and_fight_to_the_end() {
+    let trio = Trio::start().await;
+    for (one, other) in [(0, 1), (1, 2), (2, 0)] {
+        let a = Fighter::new(&trio.nodes[one], 0).await;
+        let b = Fighter::new(&trio.nodes[other], 1).await;
+        let duel = Duel::pair(a, b).await;
+        duel.ready().await;
+        let (end, same) = duel.play(5, -1, false).await;
+        assert_eq!(end.data, same.data);
+        assert_same_story(&messages(&duel.a.client), &messages(&duel.b.client));
+        duel.a.client.event("roomClosed").await;
+        duel.b.client.event("roomClosed").await;
+    }
+}
+
+#[tokio::test]
+async fn the_leader_dies_with_a_player_on_it_and_the_battle_goes_on() {
+    let mut trio = Trio::start().await;
+    let leader = trio.leader(0).await;
+    let [second, third] = [(leader + 1) % 3, (leader + 2) % 3];
+    let a = Fighter::new(&trio.nodes[leader], 0).await;
+    let b = Fighter::new(&trio.nodes[second], 1).await;
+    let mut duel = Duel::pair(a, b).await;
+    duel.ready().await;
+    let last = duel.attack_once(-1).await;
+
+    // Acknowledged by a leader that dies in the next instant.
+    duel.a.attack().await;
+    trio.nodes[leader].kill9();
+    duel.a.reconnect(&trio.nodes[third]).await;
+    assert_eq!(duel.a.client.resume().await["status"], "On");
+    duel.b.attack().await;
+    let turn = duel.b.message_after(last, "TURN_END").await;
+    assert_eq!(turn.sequence, duel.a.message_after(last, "TURN_END").await.sequence);
+
+    let asked = duel.b.wait_until_asked(turn.sequence).await;
+    duel.a.wait_until_asked(turn.sequence).await;
+    let (end, same) = duel.play(7, asked, true).await;
+    assert_eq!(end.data, same.data, "both saw the same end");
+
+    trio.nodes[leader].restart().await;
+    assert_ne!(trio.leader(leader).await, leader, "it came back as a follower");
+}
+
+#[tokio::test]
+async fn a_followers_death_fails_no_command() {
+    let mut trio = Trio::start().await;
+    let leader = trio.leader(0).await;
+    let [second, dying] = [(leader + 1) % 3, (leader + 2) % 3];
+    let a = Fighter::new(&trio.nodes[leader], 0).await;
+    let b = Fighter::new(&trio.nodes[second], 1).await;
+    let duel = Duel::pair(a, b).await;
+    duel.ready().await;
+    trio.nodes[dying].kill9();
+    let (end, same) = duel.play(11, -1, false).await;
+    assert_eq!(end.data, same.data);
+}
+
+#[tokio::test]
+async fn all_nodes_are_killed_and_battles_and_queue_go_on_after_the_restart() {
+    let mut trio = Trio::start().await;
+    let a = Fighter::new(&trio.nodes[0], 0).await;
+    let b = Fighter::new(&trio.nodes[1], 1).await;
+    let mut duel = Duel::pair(a, b).await;
+    duel.ready().await;
+    duel.attack_once(-1).await;
+    duel.a.attack().await;
+    let mut waiting = Fighter::new(&trio.nodes[2], 2).await;
+    waiting.join().await;
+    let before = duel.b.state().await;
+
+    trio.nodes.iter_mut().for_each(crate::harness::Server::kill9);
+    trio.restart_all().await;
+    duel.a.reconnect(&trio.nodes[1]).await;
+    duel.b.reconnect(&trio.nodes[2]).await;
+    assert_eq!(duel.b.client.resume().await, before);
+    duel.a.client.resume().await;
+    duel.b.attack().await;
+    duel.b.message("TURN_END").await;
+
+    waiting.reconnect(&trio.nodes[0]).await;
+    waiting.join().await;
+    let late = Fighter::new(&trio.nodes[1], 3).await;
+    late.join().await;
+    assert_eq!(waiting.matched().await, late.matched().await, "the place in the queue was kept");
+    assert_eq!(waiting.state().await["players"][0]["id"], json!(waiting.id));
+}
+
+#[tokio::test]
+async fn two_hundred_players_who_join_anywhere_at_once_end_in_a_hundred_rooms() {
+    let trio = Trio::start().await;
+    let mut joining = Vec::new();
+    for number in 0..200 {
+        let server = &trio.nodes[number % 3];
+        let id = guest(server).await;
+        let client = Dial::player(server, &id).open().await;
+        joining.push((id, client));
+    }
+    let joins = joining.iter().map(|(id, client)| {
+        let team = team::schema(0, id);
+        async move { client.ok("joinMatchmaking", &[team]).await }
+    });
+    futures::future::join_all(joins).await;
+    let mut rooms: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (id, client) in &joining {
+        let found = client.event("matchSuccess").await;
+        let room = found.arg()["data"]["roomId"].as_str().expect("a room").to_owned();
+        rooms.entry(room).or_default().push(id.clone());
+    }
+    assert_eq!(rooms.len(), 100);
+    assert!(rooms.values().all(|players| players.len() == 2), "{rooms:?}");
+    for (_, client) in &joining {
+        assert_eq!(client.events("matchSuccess").len(), 1, "each player once");
+    }
+}
+
+#[tokio::test]
+async fn a_join_retried_through_another_node_is_answered_the_same_and_counts_once() {
+    let trio = Trio::start().await;
+    let id = guest(&trio.nodes[0]).await;
+    let team = team::schema(0, &id);
+    let key = json!({"requestId": "join-1"});
+    let first = Dial::player(&trio.nodes[0], &id).session("tab").open().await;
+    let answer = first.ok("joinMatchmaking", &[team.clone(), key.clone()]).await;
+    let second = Dial::player(&trio.nodes[1], &id).session("tab").open().await;
+    assert_eq!(second.ok("joinMatchmaking", &[team, key]).await, answer);
+    assert_eq!(trio.stats(2).await["matchmaking"]["queueSize"], 1);
+}
+
+#[tokio::test]
+async fn two_sessions_of_a_player_on_two_nodes_are_never_paired_and_a_cancel_counts_everywhere() {
+    let trio = Trio::start().await;
+    let id = guest(&trio.nodes[0]).await;
+    let [one, two] = [
+        Dial::player(&trio.nodes[0], &id).session("one").open().await,
+        Dial::player(&trio.nodes[1], &id).session("two").open().await,
+    ];
+    for client in [&one, &two] {
+        client.ok("joinMatchmaking", &[team::schema(0, &id)]).await;
+    }
+    let queued = || async { trio.stats(2).await["matchmaking"]["queueSize"].as_u64() };
+    eventually("two tickets seen by the third node", queued, |queued| *queued == Some(2)).await;
+    one.ok("cancelMatchmaking", &[]).await;
+    let other = Fighter::new(&trio.nodes[2], 1).await;
+    other.join().await;
+    let room = other.matched().await;
+    assert_eq!(two.event("matchSuccess").await.arg()["data"]["roomId"], json!(room));
+    assert!(one.events("matchSuccess").is_empty(), "it had cancelled");
+}
+
+#[tokio::test]
+async fn a_restarted_node_with_another_secret_is_refused_and_both_sides_say_so() {
+    let mut trio = Trio::start().await;
+    let leader = trio.leader(0).await;
+    let stranger = (leader + 1) % 3;
+    trio.nodes[stranger].kill9();
+    trio.nodes[stranger].change("CLUSTER_SECRET", "a secret of somebody else");
+    trio.nodes[stranger].start_again();
+    let heard = || async {
+        (
+            trio.nodes[leader].says("the secret does not match"),
+            trio.nodes[stranger].says("the secret does not match"),
+        )
+    };
+    eventually("the refusal in both logs", heard, |heard| *heard == (true, true)).await;
+    let duel = Duel::paired(&trio.nodes[leader]).await;
+    duel.ready().await;
+}
