@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
@@ -20,6 +21,9 @@ use crate::transport::handshake::Identity;
 use crate::transport::link::{CallError, Link};
 use crate::transport::message::{Request, Response};
 use crate::types::{Member, TypeConfig, Vote};
+
+/// Time for a follower to store entries: a slow disk is no lost peer.
+const APPEND_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes links to peers.
 #[derive(Clone)]
@@ -70,7 +74,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.0.call(&Request::Append(request), option.hard_ttl()).await {
+        // openraft's time is a heartbeat's: fine for a heartbeat, while entries wait for a disk.
+        let patience = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_PATIENCE };
+        match self.0.call(&Request::Append(request), patience).await {
             Ok(Response::Append(response)) => Ok(response),
             Ok(_) => Err(foreign().into()),
             Err(error) => Err(unreachable(&error).into()),
