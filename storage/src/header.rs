@@ -11,6 +11,8 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::error::StorageError;
 use crate::files;
@@ -127,6 +129,12 @@ impl Folder {
     }
 }
 
+/// How long a lock may outlive its owner: a process that is being started by it, between `fork` and
+/// `exec`, holds it too.
+pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// Pause between two looks at a lock.
+pub(crate) const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 fn lock(path: &Path) -> Result<File, StorageError> {
     let path_of_lock = path.join(LOCK);
     let file = OpenOptions::new()
@@ -135,10 +143,16 @@ fn lock(path: &Path) -> Result<File, StorageError> {
         .write(true)
         .open(&path_of_lock)
         .map_err(StorageError::io("open", &path_of_lock))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StorageError::InUse { path: path.into() }),
-        Err(TryLockError::Error(error)) => Err(StorageError::io("lock", &path_of_lock)(error)),
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(StorageError::InUse { path: path.into() }),
+            Err(TryLockError::Error(error)) => {
+                return Err(StorageError::io("lock", &path_of_lock)(error));
+            }
+        }
     }
 }
 

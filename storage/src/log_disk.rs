@@ -9,13 +9,15 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use sled::{Batch, Db, Tree};
 
 use crate::error::StorageError;
 use crate::files;
-use crate::header::Folder;
+use crate::header::{Folder, LOCK_PATIENCE, LOCK_PAUSE};
 use crate::keys;
 use crate::pieces::{self, Joined};
 
@@ -268,9 +270,26 @@ fn open_sled(path: &Path) -> Result<Db, StorageError> {
         // No flush by itself: only the writer decides when, and it syncs afterwards.
         sled::Config::new().path(path).flush_every_ms(None).cache_capacity(SLED_CACHE_BYTES).open()
     };
-    match std::panic::catch_unwind(open) {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(source)) => Err(StorageError::Database { doing: "open the log", source }),
-        Err(_) => Err(StorageError::Corrupt(format!("{} can't be recovered", path.display()))),
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match std::panic::catch_unwind(open) {
+            Ok(Ok(db)) => return Ok(db),
+            // The folder's own lock is held here: a former owner is letting go.
+            Ok(Err(source)) if is_locked(&source) && Instant::now() < deadline => {
+                thread::sleep(LOCK_PAUSE);
+            }
+            Ok(Err(source)) => {
+                return Err(StorageError::Database { doing: "open the log", source });
+            }
+            Err(_) => {
+                let text = format!("{} can't be recovered", path.display());
+                return Err(StorageError::Corrupt(text));
+            }
+        }
     }
+}
+
+/// sled says so in words only.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
