@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use serverv2_machine::{RoomId, Seat, SessionKey, SocketId};
+use tokio_util::sync::CancellationToken;
 
 use crate::gateway::socket::LocalSocket;
 
@@ -18,6 +19,26 @@ pub(crate) struct LocalSessions {
     /// The room each current session was last told of, so that what the room still has to say comes
     /// before the next room.
     rooms: Mutex<HashMap<SessionKey, (RoomId, Seat)>>,
+    arrivals: Mutex<HashMap<SessionKey, CancellationToken>>,
+}
+
+/// A socket that is admitted, and whose session the log has not opened yet. Dropped once that is
+/// decided, or when the client went away before.
+pub(crate) struct Arrival {
+    sessions: Arc<LocalSessions>,
+    session: SessionKey,
+    decided: CancellationToken,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.decided.cancel();
+        let mut arrivals = self.sessions.arrivals.lock();
+        // A newer one of the same session may stand in its place.
+        if arrivals.get(&self.session).is_some_and(CancellationToken::is_cancelled) {
+            arrivals.remove(&self.session);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -27,6 +48,23 @@ struct Tables {
 }
 
 impl LocalSessions {
+    /// A client is let in under this session; to be said before it hears so itself.
+    pub(crate) fn arriving(self: &Arc<Self>, session: &SessionKey) -> Arrival {
+        let decided = CancellationToken::new();
+        self.arrivals.lock().insert(session.clone(), decided.clone());
+        Arrival { sessions: self.clone(), session: session.clone(), decided }
+    }
+
+    /// Waits until no newer socket of this session is about to take it over. The goodbye of an older
+    /// one must come after that in the log, where it then means nothing: a client that had its new
+    /// connection confirmed before it closed the old one has lost nothing.
+    pub(crate) async fn newcomer_decided(&self, session: &SessionKey) {
+        let newcomer = self.arrivals.lock().get(session).cloned();
+        if let Some(decided) = newcomer {
+            decided.cancelled().await;
+        }
+    }
+
     /// A socket is connected; its session is not open yet.
     pub(crate) fn connected(&self, socket: &Arc<LocalSocket>) {
         self.tables.write().sockets.insert(socket.id.clone(), socket.clone());
@@ -90,5 +128,32 @@ impl LocalSessions {
     /// The session has been told of this room.
     pub(crate) fn seated(&self, session: &SessionKey, room: RoomId, seat: Seat) {
         self.rooms.lock().insert(session.clone(), (room, seat));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_goodbye_waits_for_the_newest_arrival_of_its_session_only() {
+        let sessions = Arc::<LocalSessions>::default();
+        let key = |session: &str| SessionKey {
+            player: "AAAAAAAAAAAAAAAAAAAAA".parse().unwrap(),
+            session: session.parse().unwrap(),
+        };
+        let first = sessions.arriving(&key("a"));
+        let second = sessions.arriving(&key("a"));
+        let _other = sessions.arriving(&key("b"));
+        drop(first);
+        let goodbye = tokio::spawn({
+            let sessions = sessions.clone();
+            async move { sessions.newcomer_decided(&key("a")).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!goodbye.is_finished(), "the second is still on its way");
+        drop(second);
+        goodbye.await.unwrap();
+        assert_eq!(sessions.arrivals.lock().len(), 1, "nothing is left of those that are decided");
     }
 }

@@ -25,6 +25,7 @@ use super::socket::{LocalSocket, Pulse};
 use super::wire::{Envelope, Event, HandshakeError, PONG, Refusal};
 use crate::accounts;
 use crate::net::Connection;
+use crate::sessions::Arrival;
 
 /// How long a proposal that decides about a session is tried again before the socket is cut.
 const OPEN_PATIENCE: Duration = Duration::from_secs(15);
@@ -47,6 +48,7 @@ struct Admitted {
     pulse: Arc<Pulse>,
     inbox: mpsc::Receiver<Inbound>,
     closed: CancellationToken,
+    arrival: Arrival,
 }
 
 /// Handed from the middleware to the connect handler through the socket's extensions.
@@ -97,8 +99,10 @@ impl Gateway {
             .map_or_else(|| Arc::from("unknown"), |c| c.address().to_string().into());
         let pulse = Arc::new(Pulse::new());
         let (inlet, inbox) = Inlet::new(pulse.clone(), self.settings.event_rate);
+        let session = SessionKey { player, session };
         let admitted = Admitted {
-            session: SessionKey { player, session },
+            arrival: self.sessions.arriving(&session),
+            session,
             chosen: chosen.is_some(),
             address,
             pulse,
@@ -114,13 +118,15 @@ impl Gateway {
     async fn accompany(self: Arc<Self>, io: SocketRef) {
         let handover = io.extensions.remove::<Handover>();
         let Some(admitted) = handover.and_then(|handover| handover.0.lock().take()) else { return };
-        let Admitted { session, chosen, address, pulse, mut inbox, closed } = admitted;
+        let Admitted { session, chosen, address, pulse, mut inbox, closed, arrival } = admitted;
         let id: SocketId =
             io.id.to_string().parse().expect("the library's ids are short and printable");
         let socket = Arc::new(LocalSocket::new(io, session, id, address, chosen, pulse));
         self.sessions.connected(&socket);
         let heartbeat = tokio::spawn(super::heartbeat::beat(socket.clone(), closed.clone()));
-        if self.open_session(&socket).await {
+        let opened = self.open_session(&socket).await;
+        drop(arrival);
+        if opened {
             loop {
                 tokio::select! {
                     biased;
@@ -137,6 +143,10 @@ impl Gateway {
         closed.cancelled().await;
         heartbeat.abort();
         self.sessions.disconnected(&socket);
+        // No longer than a newcomer may take to be decided.
+        let _ =
+            tokio::time::timeout(OPEN_PATIENCE, self.sessions.newcomer_decided(&socket.session))
+                .await;
         if !self.is_stopping() {
             self.close_session(&socket).await;
         }
