@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::applier::Replica;
 use crate::error::{ProposeError, StopReason};
-use crate::forward::{Fate, Forwarder};
+use crate::forward::{Fate, Forwarder, leader, leader_changes};
 use crate::log_clock::LogClock;
 use crate::requests::{Hold, Requests};
 use crate::stamp::stamp;
@@ -158,6 +158,7 @@ impl Batcher {
             if batch.is_empty() {
                 return true;
             }
+            let led_by = leader(&self.raft);
             if let Some(leader) = self.forwarder.other_leader(&self.raft) {
                 match self.forwarder.forward(&self.raft, leader, self.entry(&batch)).await {
                     Fate::Committed(index) => {
@@ -173,8 +174,7 @@ impl Batcher {
                     Fate::Unknown => {}
                     Fate::Refused => batch.iter().for_each(|pending| pending.phase.come_back()),
                 }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RETRY_MAX);
+                self.rest(&mut pause, led_by).await;
                 continue;
             }
             match self.raft.client_write(stamp(self.entry(&batch), &self.clock)).await {
@@ -193,9 +193,15 @@ impl Batcher {
                     return false;
                 }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_MAX);
+            self.rest(&mut pause, led_by).await;
         }
+    }
+
+    /// A pause before the next try, cut short when somebody else leads.
+    async fn rest(&self, pause: &mut Duration, led_by: Option<u64>) {
+        // A pause that is over and a leader that changed are both reasons to try.
+        let _ = tokio::time::timeout(*pause, leader_changes(&self.raft, led_by)).await;
+        *pause = (*pause * 2).min(RETRY_MAX);
     }
 
     fn entry(&self, batch: &[Pending]) -> Entry {

@@ -48,7 +48,7 @@ impl Forwarder {
 
     /// The leader, if it is known and another node.
     pub(crate) fn other_leader(&self, raft: &Raft) -> Option<u64> {
-        let leader = raft.metrics().borrow_watched().current_leader?;
+        let leader = leader(raft)?;
         (leader != self.node && self.peers.is_some()).then_some(leader)
     }
 
@@ -62,7 +62,7 @@ impl Forwarder {
                 Some(_) | None => Fate::Unknown,
             },
             // Its answer is worth nothing any more.
-            () = self.deposed(raft, leader) => Fate::Unknown,
+            () = leader_changes(raft, Some(leader)) => Fate::Unknown,
         }
     }
 
@@ -89,13 +89,19 @@ impl Forwarder {
             }
         }
     }
+}
 
-    async fn deposed(&self, raft: &Raft, leader: u64) {
-        let mut metrics = raft.metrics();
-        while metrics.borrow_watched().current_leader == Some(leader) {
-            if metrics.changed().await.is_err() {
-                return;
-            }
+/// Who leads, as this node knows.
+pub(crate) fn leader(raft: &Raft) -> Option<u64> {
+    raft.metrics().borrow_watched().current_leader
+}
+
+/// Waits until somebody else leads than this one, or nobody.
+pub(crate) async fn leader_changes(raft: &Raft, from: Option<u64>) {
+    let mut metrics = raft.metrics();
+    while metrics.borrow_watched().current_leader == from {
+        if metrics.changed().await.is_err() {
+            return;
         }
     }
 }

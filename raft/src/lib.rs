@@ -22,7 +22,8 @@
 //!
 //! Nodes reach each other over connections of their own ([`transport`]); the listed ones form a cluster
 //! once ([`formation`]), a follower's batches go to the leader ([`forward`]), and the leader counts out
-//! whoever it has not heard for too long ([`presence`]).
+//! whoever it has not heard for too long ([`presence`]). A leader whose process died is succeeded at
+//! once ([`succession`]).
 
 mod applier;
 mod batcher;
@@ -43,6 +44,7 @@ mod requests;
 mod stamp;
 mod state_machine;
 mod status;
+mod succession;
 mod transport;
 mod types;
 

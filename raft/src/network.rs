@@ -39,11 +39,15 @@ pub(crate) struct Peer(Link);
 impl Peers {
     /// A link to this peer, if an address of it is known.
     pub(crate) fn link(&self, target: u64) -> Option<Link> {
-        let address = self.addresses.get(&target).cloned().or_else(|| {
+        Some(Link::new(self.own.clone(), target, self.address(target)?))
+    }
+
+    /// Where this node reaches a peer.
+    pub(crate) fn address(&self, target: u64) -> Option<String> {
+        self.addresses.get(&target).cloned().or_else(|| {
             let state = self.own.replica.read();
             state.members.membership().get_node(&target).map(|member| member.address.clone())
-        });
-        Some(Link::new(self.own.clone(), target, address?))
+        })
     }
 }
 

@@ -38,6 +38,7 @@ use crate::log_clock::LogClock;
 use crate::network::Peers;
 use crate::requests::Requests;
 use crate::state_machine::StateMachine;
+use crate::succession::Succession;
 use crate::transport::handshake::Identity;
 use crate::transport::server::Server;
 use crate::types::{Member, Raft, TypeConfig};
@@ -284,10 +285,11 @@ async fn build(
         .await
         .map_err(|fatal| StartError::Consensus(fatal.to_string()))?;
     let peers = (!config.peers.is_empty()).then_some(network);
-    if peers.is_some() {
+    if let Some(peers) = peers.clone() {
         let listener = listen(&config).map_err(StartError::Peers)?;
         let clock = Arc::clone(&clock);
-        let server = Arc::new(Server { raft: raft.clone(), own, stores, clock });
+        let succession = Succession::new(raft.clone(), peers);
+        let server = Arc::new(Server { raft: raft.clone(), own, stores, clock, succession });
         tokio::spawn(server.run(listener));
     }
 

@@ -251,8 +251,8 @@ pub static SETTINGS: &[Setting] = &[
         "Shortest silence after which a node stands for election."),
     row("RAFT_ELECTION_MAX_MS", "raft-election-max-ms", RAFT, Always("400"),
         number(MS, 11, 120_000, |s, n| s.raft_election_max = Duration::from_millis(n)),
-        "Longest silence after which a node stands for election. Above 450, a dead leader costs more \
-         than a second."),
+        "Longest silence after which a node stands for election. Above 450, a leader that hangs \
+         costs more than a second; one whose process died is succeeded at once."),
     row("RAFT_SNAPSHOT_ENTRIES", "raft-snapshot-entries", RAFT, Always("50000"),
         number("", 100, 10_000_000, |s, n| s.raft_snapshot_entries = n),
         "Log entries after which a snapshot is made."),

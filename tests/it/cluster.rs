@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::harness::battle::messages;
 use crate::harness::cluster::Trio;
 use crate::harness::knowledge::assert_same_story;
+use crate::harness::process::Options;
 use crate::harness::{Dial, Duel, Fighter, eventually, guest, team};
 
 #[tokio::test]
@@ -176,5 +177,18 @@ async fn a_restarted_node_with_another_secret_is_refused_and_both_sides_say_so()
     };
     eventually("the refusal in both logs", heard, |heard| *heard == (true, true)).await;
     let duel = Duel::paired(&trio.nodes[leader]).await;
+    duel.ready().await;
+}
+
+#[tokio::test]
+async fn a_leader_whose_process_died_is_succeeded_without_waiting_for_the_timeout() {
+    // Longer than any test waits: only what the others notice by themselves can help.
+    let patient = |_, options: Options| {
+        options.env("RAFT_ELECTION_MIN_MS", "40000").env("RAFT_ELECTION_MAX_MS", "60000")
+    };
+    let mut trio = Trio::start_with(patient).await;
+    let leader = trio.leader(0).await;
+    trio.nodes[leader].kill9();
+    let duel = Duel::paired(&trio.nodes[(leader + 1) % 3]).await;
     duel.ready().await;
 }

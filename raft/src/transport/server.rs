@@ -19,6 +19,7 @@ use crate::codec;
 use crate::log_adapter::Stores;
 use crate::log_clock::LogClock;
 use crate::stamp::stamp;
+use crate::succession::Succession;
 use crate::types::{Raft, Vote};
 
 /// Connections of peers at once; one more waits. A cluster of seven needs about forty.
@@ -36,6 +37,7 @@ pub(crate) struct Server {
     pub(crate) own: Arc<Identity>,
     pub(crate) stores: Arc<Stores>,
     pub(crate) clock: Arc<LogClock>,
+    pub(crate) succession: Succession,
 }
 
 impl Server {
@@ -74,7 +76,21 @@ impl Server {
             }
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
-        let mut stream = BufStream::new(stream);
+        let mut appends = false;
+        let ended = self.converse(BufStream::new(stream), peer.node, &mut appends).await;
+        if appends {
+            self.succession.connection_lost(peer.node).await;
+        }
+        ended
+    }
+
+    /// Answers until the connection ends; tells whether it was one of entries.
+    async fn converse(
+        &self,
+        mut stream: BufStream<TcpStream>,
+        peer: u64,
+        appends: &mut bool,
+    ) -> io::Result<()> {
         loop {
             let (kind, bytes) = frame::read(&mut stream, FRAME_BYTES_MAX).await?;
             if kind != Kind::Request {
@@ -85,11 +101,14 @@ impl Server {
                     let body = receive_body(&mut stream, bytes).await?;
                     self.install(vote, meta, body).await
                 }
-                Ok(request) => self.answer(request).await,
+                Ok(request) => {
+                    *appends |= matches!(request, Request::Append(_));
+                    self.answer(request).await
+                }
                 Err(why) => Response::Failed(why),
             };
             if let Response::Failed(why) = &response {
-                tracing::warn!(peer = peer.node, why, "a peer's request failed");
+                tracing::warn!(peer, why, "a peer's request failed");
             }
             frame::write(&mut stream, Kind::Response, &response.encode()).await?;
         }

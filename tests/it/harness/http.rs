@@ -32,13 +32,11 @@ pub(crate) struct Answer {
 
 impl Http {
     pub(crate) fn new(server: &Server, method: Method, path: &str) -> Self {
-        Self {
-            address: server.address(),
-            method,
-            path: path.to_owned(),
-            headers: Vec::new(),
-            body: Bytes::new(),
-        }
+        Self::to(server.address(), method, path)
+    }
+
+    pub(crate) fn to(address: SocketAddr, method: Method, path: &str) -> Self {
+        Self { address, method, path: path.to_owned(), headers: Vec::new(), body: Bytes::new() }
     }
 
     pub(crate) fn get(server: &Server, path: &str) -> Self {

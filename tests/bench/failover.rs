@@ -1,0 +1,130 @@
+//! How long nobody is served when a node dies by `kill -9`: three real processes, guests being made
+//! through all of them, the leader killed again and again.
+//!
+//! Run with `cargo bench --bench failover`, or `… -- 100` for a hundred kills of each kind. It prints
+//! and checks nothing; numbers belong to a machine.
+//!
+//! The gap of a kill is the time from the signal to the first acknowledgement of a command that was
+//! sent after it, as the client of a node that lives sees it.
+
+// The tests' way to start servers; they need more of it.
+#[path = "../it/harness/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "shared with the tests")]
+mod harness;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use harness::cluster::Trio;
+use harness::{Http, eventually};
+
+const KILLS: usize = 40;
+/// Callers of each node, and the pause between two commands of one caller.
+const CALLERS: usize = 16;
+const PAUSE: Duration = Duration::from_millis(10);
+/// The cluster is left alone for so long before each kill.
+const CALM: Duration = Duration::from_millis(700);
+
+/// What the callers see.
+#[derive(Default)]
+struct Observed {
+    /// Set to the moment of a kill, until the first success of a command sent after it.
+    waiting: Mutex<Option<Instant>>,
+    gap: Mutex<Option<Duration>>,
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Observed {
+    fn success(&self, sent: Instant) {
+        self.succeeded.fetch_add(1, Ordering::Relaxed);
+        let mut waiting = self.waiting.lock();
+        if let Some(killed) = waiting.filter(|killed| sent > *killed) {
+            *self.gap.lock() = Some(killed.elapsed());
+            *waiting = None;
+        }
+    }
+}
+
+/// Makes guests through one node until the node is killed.
+struct Load(Vec<tokio::task::JoinHandle<()>>);
+
+impl Load {
+    fn on(address: SocketAddr, observed: &Arc<Observed>) -> Self {
+        let caller = || {
+            let observed = observed.clone();
+            tokio::spawn(async move {
+                loop {
+                    let sent = Instant::now();
+                    match Http::to(address, hyper::Method::POST, "/api/v1/auth/create-guest")
+                        .exchange()
+                        .await
+                    {
+                        Ok(answer) if answer.status.is_success() => observed.success(sent),
+                        _ => drop(observed.failed.fetch_add(1, Ordering::Relaxed)),
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            })
+        };
+        Self((0..CALLERS).map(|_| caller()).collect())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// The node that is killed.
+#[derive(Clone, Copy, PartialEq)]
+enum Victim {
+    Leader,
+    Follower,
+}
+
+#[tokio::main]
+async fn main() {
+    let kills = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(KILLS);
+    let mut trio = Trio::start().await;
+    let observed = Arc::<Observed>::default();
+    let mut loads: Vec<_> =
+        trio.nodes.iter().map(|node| Load::on(node.address(), &observed)).collect();
+    println!("victim    kills  p50 ms  p90 ms  p99 ms  max ms  commands/s  failed on survivors");
+    for victim in [Victim::Leader, Victim::Follower] {
+        let (mut gaps, mut failed) = (Vec::new(), 0);
+        let (began, before) = (Instant::now(), observed.succeeded.load(Ordering::Relaxed));
+        for _ in 0..kills {
+            tokio::time::sleep(CALM).await;
+            let leader = trio.leader(0).await;
+            let dying = if victim == Victim::Leader { leader } else { (leader + 1) % 3 };
+            // Its own callers would only count refused connections.
+            loads[dying].0.drain(..).for_each(|caller| caller.abort());
+            let failed_before = observed.failed.load(Ordering::Relaxed);
+            *observed.waiting.lock() = Some(Instant::now());
+            trio.nodes[dying].kill9();
+            let gap = || async { observed.gap.lock().take() };
+            gaps.extend(eventually("a command after the kill", gap, Option::is_some).await);
+            failed += observed.failed.load(Ordering::Relaxed) - failed_before;
+            trio.nodes[dying].restart().await;
+            loads[dying] = Load::on(trio.nodes[dying].address(), &observed);
+        }
+        gaps.sort_unstable();
+        let at = |share: f64| gaps[((gaps.len() - 1) as f64 * share).ceil() as usize].as_millis();
+        let name = if victim == Victim::Leader { "leader" } else { "follower" };
+        let rate = (observed.succeeded.load(Ordering::Relaxed) - before) as f64
+            / began.elapsed().as_secs_f64();
+        println!(
+            "{name:8}  {kills:5}  {:6}  {:6}  {:6}  {:6}  {rate:10.0}  {failed:19}",
+            at(0.5),
+            at(0.9),
+            at(0.99),
+            at(1.0),
+        );
+    }
+}
