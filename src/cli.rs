@@ -8,8 +8,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::child::LIFELINE;
 use crate::config::{self, Mode, SETTINGS, Settings, Sources};
 use crate::telemetry;
 
@@ -56,7 +57,7 @@ fn command() -> Command {
             Command::new("run").about("Serve in production: as one of several nodes with PEERS, else as a cluster of one"),
         ))
         .subcommand(Command::new("demo").about(
-            "Show a battle between two guests, with the node killed and restarted in its middle",
+            "Show a battle between two guests on a cluster of three nodes, with the leader killed in its middle",
         ))
 }
 
@@ -100,7 +101,12 @@ fn with_settings(mode: Mode, command: Command) -> Command {
         };
         if setting.is_switch() { flag.num_args(0..=1).default_missing_value("true") } else { flag }
     });
-    command.arg(config).args(flags).next_line_help(true)
+    let lifeline = Arg::new(LIFELINE)
+        .long(LIFELINE)
+        .hide(true)
+        .action(ArgAction::SetTrue)
+        .help("Stop once standard input is closed: for servers that another process starts.");
+    command.arg(config).arg(lifeline).args(flags).next_line_help(true)
 }
 
 fn serve(mode: Mode, flags: &ArgMatches) -> ExitCode {
@@ -112,7 +118,7 @@ fn serve(mode: Mode, flags: &ArgMatches) -> ExitCode {
         }
     };
     telemetry::init(&settings);
-    match serve::serve(settings) {
+    match serve::serve(settings, flags.get_flag(LIFELINE)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %error, "the server failed");

@@ -6,12 +6,14 @@
 mod accounts;
 pub mod app;
 pub mod battle;
+mod child;
 pub mod cli;
 pub mod config;
 pub mod demo;
 mod dispatcher;
 pub mod gateway;
 pub mod net;
+mod ports;
 mod random;
 pub mod rest;
 pub mod run;

@@ -1,8 +1,10 @@
-//! How the program ends: gracefully when asked, by force when that takes too long.
+//! How the program ends: gracefully when asked (by a signal, or as a child by its parent's end), by force
+//! when that takes too long.
 
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 /// Time for a graceful stop; then the process ends anyway (contract 8.1).
@@ -12,6 +14,7 @@ pub const STOP_PATIENCE: Duration = Duration::from_secs(15);
 pub struct StopSignal {
     terminate: Signal,
     interrupt: Signal,
+    input_closed: Option<oneshot::Receiver<()>>,
 }
 
 impl StopSignal {
@@ -20,7 +23,21 @@ impl StopSignal {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            input_closed: None,
         })
+    }
+
+    /// The end of standard input counts as one, too: whoever holds its other end has ended.
+    pub fn listen_to_input(&mut self) -> std::io::Result<()> {
+        let (tell, told) = oneshot::channel();
+        // A thread of its own: nothing can be waited for here but by blocking.
+        std::thread::Builder::new().name("lifeline".into()).spawn(move || {
+            // An error is an end as well.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            drop(tell);
+        })?;
+        self.input_closed = Some(told);
+        Ok(())
     }
 
     /// Waits for the next one.
@@ -28,6 +45,7 @@ impl StopSignal {
         let name = tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            () = closed(&mut self.input_closed) => "end of input",
         };
         info!(signal = name, "asked to stop");
     }
@@ -40,5 +58,16 @@ impl StopSignal {
             }
             () = self.next() => warn!("asked twice, end by force"),
         }
+    }
+}
+
+/// Ends once.
+async fn closed(input: &mut Option<oneshot::Receiver<()>>) {
+    match input {
+        Some(open) => {
+            let _ = open.await;
+            *input = None;
+        }
+        None => std::future::pending().await,
     }
 }

@@ -32,21 +32,24 @@ pub(super) enum ServeError {
     Overdue,
 }
 
-/// Serves until told to stop.
-pub(super) fn serve(settings: Settings) -> Result<(), ServeError> {
+/// Serves until told to stop; a child of this program also until its parent has ended.
+pub(super) fn serve(settings: Settings, is_child: bool) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sockets")
         .build()
         .map_err(ServeError::Runtime)?;
-    let result = runtime.block_on(start(settings));
+    let result = runtime.block_on(start(settings, is_child));
     // What is still running was given its time; a blocked task must not keep the process.
     runtime.shutdown_background();
     result
 }
 
-async fn start(mut settings: Settings) -> Result<(), ServeError> {
+async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError> {
     let mut signal = StopSignal::listen().map_err(ServeError::Signals)?;
+    if is_child {
+        signal.listen_to_input().map_err(ServeError::Signals)?;
+    }
     let wanted = SocketAddr::new(settings.bind_host, settings.port);
     let listener =
         TcpListener::bind(wanted).await.map_err(|error| ServeError::Listen(wanted, error))?;
