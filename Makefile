@@ -16,7 +16,7 @@ TEST_THREADS ?= 6
 help: ## Print what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Build, then show a whole battle that survives kill -9.
+demo: ## Build, then show a battle on three nodes that survives kill -9 of their leader.
 	cargo build --locked --bin serverv2
 	"$(SERVER)" demo
 

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use serde_json::{Value as Json, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
 
 use super::DemoError;
 
@@ -23,21 +24,35 @@ const EVENTS_MAX: usize = 4_096;
 
 /// One request with a JSON body; the answer's `data`.
 pub(super) async fn rest(method: &str, url: &str, body: &Json) -> Result<Json, DemoError> {
-    let failed = DemoError::failed("ask over REST");
+    let mut answer = exchange(method, url, body.to_string()).await?;
+    if answer["success"] != true {
+        return Err(DemoError::failed("ask over REST")(&answer));
+    }
+    Ok(answer["data"].take())
+}
+
+/// One question; its whole answer.
+pub(super) async fn get(url: &str) -> Result<Json, DemoError> {
+    exchange("GET", url, String::new()).await
+}
+
+async fn exchange(method: &str, url: &str, body: String) -> Result<Json, DemoError> {
+    let failed = |reason: &dyn std::fmt::Display| {
+        DemoError::failed("ask over REST")(&format!("{method} {url}: {reason}"))
+    };
     let request = hyper::Request::builder()
         .method(method)
         .uri(url)
         .header("content-type", "application/json")
-        .body(Full::new(bytes::Bytes::from(body.to_string())))
+        .body(Full::new(bytes::Bytes::from(body)))
         .map_err(|e| failed(&e))?;
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let response = client.request(request).await.map_err(|e| failed(&e))?;
-    let bytes = response.into_body().collect().await.map_err(|e| failed(&e))?.to_bytes();
-    let mut answer: Json = serde_json::from_slice(&bytes).map_err(|e| failed(&e))?;
-    if answer["success"] != true {
-        return Err(failed(&answer));
-    }
-    Ok(answer["data"].take())
+    let answer = async {
+        let response = client.request(request).await.map_err(|e| failed(&e))?;
+        let bytes = response.into_body().collect().await.map_err(|e| failed(&e))?.to_bytes();
+        serde_json::from_slice(&bytes).map_err(|e| failed(&e))
+    };
+    tokio::time::timeout(PATIENCE, answer).await.map_err(|e| failed(&e))?
 }
 
 type Acks = Arc<Mutex<HashMap<u64, oneshot::Sender<Json>>>>;
@@ -48,6 +63,8 @@ pub(super) struct Socket {
     acks: Acks,
     next_ack: u64,
     events: mpsc::Receiver<(String, Json)>,
+    /// Set when the connection is gone, and all answers with it.
+    lost: CancellationToken,
 }
 
 impl Socket {
@@ -67,6 +84,7 @@ impl Socket {
         let (deliver, events) = mpsc::channel(EVENTS_MAX);
         let (confirm, confirmed) = oneshot::channel::<Result<(), String>>();
         let acks = Acks::default();
+        let lost = CancellationToken::new();
         tokio::spawn(async move {
             while let Some(frame) = outgoing.recv().await {
                 if sink.send(Message::text(frame)).await.is_err() {
@@ -77,7 +95,9 @@ impl Socket {
         tokio::spawn({
             let (frames, acks) = (frames.clone(), acks.clone());
             let mut confirm = Some(confirm);
+            let losing = lost.clone().drop_guard();
             async move {
+                let _losing = losing;
                 while let Some(Ok(message)) = source.next().await {
                     let Message::Text(text) = message else { continue };
                     let reply = match text.as_str() {
@@ -92,7 +112,7 @@ impl Socket {
                     if let Some(reply) = reply
                         && frames.send(reply).await.is_err()
                     {
-                        return;
+                        break;
                     }
                 }
             }
@@ -101,7 +121,7 @@ impl Socket {
         answer
             .map_err(|_| failed(&"the connection was lost"))?
             .map_err(|refusal| failed(&refusal))?;
-        Ok(Self { frames, acks, next_ack: 0, events })
+        Ok(Self { frames, acks, next_ack: 0, events, lost })
     }
 
     /// Sends an event and waits for its acknowledgement's `data`.
@@ -110,27 +130,37 @@ impl Socket {
         event: &str,
         payload: Option<&Json>,
     ) -> Result<Json, DemoError> {
-        let failed = DemoError::failed("ask over the websocket");
+        let failed = |reason: &dyn std::fmt::Display| {
+            DemoError::failed("ask over the websocket")(&format!("{event}: {reason}"))
+        };
         let (answer, answered) = oneshot::channel();
         let ack = self.next_ack;
         self.next_ack += 1;
         self.acks.lock().insert(ack, answer);
         let arguments = payload.map_or_else(|| json!([event]), |payload| json!([event, payload]));
         self.frames.send(format!("42{ack}{arguments}")).await.map_err(|e| failed(&e))?;
-        let answer = tokio::time::timeout(PATIENCE, answered).await.map_err(|e| failed(&e))?;
-        let mut answer = answer.map_err(|_| failed(&"the connection was lost"))?;
+        let answer = tokio::select! {
+            biased;
+            answer = tokio::time::timeout(PATIENCE, answered) => answer.map_err(|e| failed(&e))?.ok(),
+            () = self.lost.cancelled() => None,
+        };
+        let mut answer = answer.ok_or_else(|| failed(&"the connection was lost"))?;
         if answer["status"] != "SUCCESS" {
-            return Err(failed(&format!("{event}: {answer}")));
+            return Err(failed(&answer));
         }
         Ok(answer["data"].take())
     }
 
+    /// The next event that is not a heartbeat; `None` once the connection is lost.
+    pub(super) async fn event_or_loss(&mut self) -> Result<Option<(String, Json)>, DemoError> {
+        let failed = DemoError::failed("wait for an event");
+        tokio::time::timeout(PATIENCE, self.events.recv()).await.map_err(|e| failed(&e))
+    }
+
     /// The next event that is not a heartbeat.
     pub(super) async fn event(&mut self) -> Result<(String, Json), DemoError> {
-        let failed = DemoError::failed("wait for an event");
-        let event =
-            tokio::time::timeout(PATIENCE, self.events.recv()).await.map_err(|e| failed(&e))?;
-        event.ok_or_else(|| failed(&"the connection was lost"))
+        let event = self.event_or_loss().await?;
+        event.ok_or_else(|| DemoError::failed("wait for an event")(&"the connection was lost"))
     }
 }
 

@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::DemoError;
 use super::client::{Socket, rest};
-use super::node::Node;
+use super::cluster::{Cluster, eventually};
 use super::transcript::Transcript;
+
+/// Pause before a client tries again to connect.
+const CONNECT_AGAIN: Duration = Duration::from_millis(20);
 
 /// How a battle ended, as one player was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +22,13 @@ pub(super) struct Ending {
     /// Why.
     pub(super) reason: String,
     /// Number of the last message.
-    last: u64,
+    pub(super) last: u64,
 }
 
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} by {} at message {}", self.winner, self.reason, self.last)
+        let winner = self.winner.as_deref().unwrap_or("nobody");
+        write!(f, "{winner} wins by {} at message #{}", self.reason, self.last)
     }
 }
 
@@ -36,7 +41,9 @@ enum Prompt {
 
 /// See the module's text.
 pub(super) struct Player {
-    name: &'static str,
+    pub(super) name: &'static str,
+    /// The node that holds the socket.
+    pub(super) at: u64,
     /// Which of the sample teams.
     variant: usize,
     id: String,
@@ -50,41 +57,44 @@ pub(super) struct Player {
     /// What was asked last, of whomever.
     prompt: Option<Prompt>,
     turn: u64,
+    /// The skill chosen last, and the one that an own pet used last.
+    chosen: Option<String>,
+    used: Option<String>,
     end: Option<Ending>,
 }
 
 impl Player {
-    /// A new guest, named and connected.
+    /// A new guest, named and connected to this node.
     pub(super) async fn create(
         (name, variant): (&'static str, usize),
-        node: &Node,
+        (cluster, at): (&Cluster, u64),
         transcript: &Transcript,
     ) -> Result<Self, DemoError> {
-        let base = node.url();
+        let base = cluster.url(at);
         let guest = rest("POST", &format!("{base}/api/v1/auth/create-guest"), &json!({})).await?;
         let id = guest["playerId"].as_str().unwrap_or_default().to_owned();
         let rename = json!({"playerId": id, "name": name});
         rest("PUT", &format!("{base}/api/v1/auth/update-player-name"), &rename).await?;
-        transcript.player(name, &format!("is guest {id}"));
+        transcript.player(name, &format!("is guest {id}, connects to node {at}"));
         transcript.call(&id, name);
         let session = crate::random::nano_id().to_string();
         transcript.call(&format!(":{session}"), "");
-        let socket = Socket::connect(base, &id, &session).await?;
-        let names = HashMap::from([(id.clone(), name.to_owned())]);
-        let transcript = transcript.clone();
-        let opponent = String::new();
+        let socket = Socket::connect(&base, &id, &session).await?;
         Ok(Self {
             name,
+            at,
             variant,
+            names: HashMap::from([(id.clone(), name.to_owned())]),
             id,
             session,
             socket,
-            transcript,
-            names,
-            opponent,
+            transcript: transcript.clone(),
+            opponent: String::new(),
             asked: false,
             prompt: None,
             turn: 0,
+            chosen: None,
+            used: None,
             end: None,
         })
     }
@@ -119,34 +129,53 @@ impl Player {
         Ok(())
     }
 
-    /// Comes back after the connection was lost, with the same session.
-    pub(super) async fn reconnect(&mut self, node: &Node) -> Result<(), DemoError> {
-        self.socket = Socket::connect(node.url(), &self.id, &self.session).await?;
+    /// Comes back to another node after the connection was lost, with the same session.
+    pub(super) async fn come_back(&mut self, cluster: &Cluster, at: u64) -> Result<(), DemoError> {
+        while let Some((event, data)) = self.socket.event_or_loss().await? {
+            if event == "battleEvent" {
+                self.hear(&data).await?;
+            }
+        }
+        self.move_to(cluster, at).await
+    }
+
+    /// Connects to another node with the same session, and asks how the battle stands.
+    pub(super) async fn move_to(&mut self, cluster: &Cluster, at: u64) -> Result<(), DemoError> {
+        let (url, id, session) = (cluster.url(at), self.id.clone(), self.session.clone());
+        self.socket = eventually("connection", async || {
+            // As clients do: tried again until somebody answers.
+            let socket = Socket::connect(&url, &id, &session).await.ok();
+            if socket.is_none() {
+                tokio::time::sleep(CONNECT_AGAIN).await;
+            }
+            Ok(socket)
+        })
+        .await?;
+        self.at = at;
         let turn = self.look().await?;
-        self.tell(&format!("is back: the battle is in turn {turn}"));
+        self.tell(&format!("is at node {at} with the same session; getState: turn {turn} is over"));
         Ok(())
     }
 
     /// Reads the battle's state and learns the names in it.
     async fn look(&mut self) -> Result<u64, DemoError> {
         let state = self.socket.ask("getState", None).await?;
-        for pet in state["players"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .flat_map(|player| list(&player["team"]))
-        {
-            self.learn(&pet["id"], &pet["name"]);
-            for skill in list(&pet["skills"]) {
-                self.learn(&skill["id"], &skill["baseId"]);
+        for player in list(&state["players"]) {
+            let owner = self.named(player["id"].as_str().unwrap_or_default());
+            for pet in list(&player["team"]) {
+                if let Some(name) = pet["name"].as_str().filter(|name| !name.is_empty()) {
+                    self.learn(&pet["id"], &format!("{owner}'s {name}"));
+                }
+                for skill in list(&pet["skills"]) {
+                    self.learn(&skill["id"], skill["baseId"].as_str().unwrap_or_default());
+                }
             }
         }
         Ok(state["currentTurn"].as_u64().unwrap_or_default())
     }
 
-    fn learn(&mut self, id: &Json, name: &Json) {
-        if let (Some(id), Some(name)) = (id.as_str(), name.as_str().filter(|name| !name.is_empty()))
-        {
+    fn learn(&mut self, id: &Json, name: &str) {
+        if let Some(id) = id.as_str().filter(|_| !name.is_empty()) {
             self.transcript.call(id, name);
             self.names.insert(id.to_owned(), name.to_owned());
         }
@@ -157,10 +186,8 @@ impl Player {
         self.prompt = None;
         while self.end.is_none() && self.prompt.is_none() {
             let (event, data) = self.socket.event().await?;
-            match event.as_str() {
-                "battleEvent" => self.hear(&data).await?,
-                "roomClosed" => self.tell("roomClosed"),
-                _ => {}
+            if event == "battleEvent" {
+                self.hear(&data).await?;
             }
         }
         Ok(self.end.clone())
@@ -174,6 +201,12 @@ impl Player {
     /// The turn that is being played.
     pub(super) fn turn(&self) -> u64 {
         self.turn
+    }
+
+    /// The skill chosen last and the skill that an own pet used last; they are the same unless the
+    /// pet could not act.
+    pub(super) fn skills(&self) -> (Option<&str>, Option<&str>) {
+        (self.chosen.as_deref(), self.used.as_deref())
     }
 
     /// Chooses, if a choice is asked.
@@ -202,66 +235,56 @@ impl Player {
         self.socket.ask("submitPlayerSelection", Some(choice)).await?;
         let what = choice["skill"].as_str().or_else(|| choice["pet"].as_str()).unwrap_or_default();
         let kind = choice["type"].as_str().unwrap_or_default();
-        self.tell(&format!("chooses {kind} {}: ACTION_ACCEPTED", self.named(what)));
+        let what = self.named(what);
+        self.tell(&format!("chooses {kind} {what}: ACTION_ACCEPTED"));
+        self.chosen = (kind == "use-skill").then_some(what);
+        self.used = None;
         Ok(())
     }
 
     async fn hear(&mut self, message: &Json) -> Result<(), DemoError> {
         let data = &message["data"];
-        let text = |key: &str| self.named(data[key].as_str().unwrap_or_default());
-        match message["type"].as_str().unwrap_or_default() {
-            "TURN_START" => self.turn = data["turn"].as_u64().unwrap_or_default(),
+        let text = |key: &str| data[key].as_str().unwrap_or_default();
+        let number = message["sequenceId"].as_u64().unwrap_or_default();
+        let line = match text_of(message, "type") {
+            "TURN_START" => {
+                self.turn = data["turn"].as_u64().unwrap_or_default();
+                format!("turn {} is played", self.turn)
+            }
             kind @ ("TURN_ACTION" | "FORCED_SWITCH" | "FAINT_SWITCH") => {
-                self.prompt =
-                    Some(if kind == "TURN_ACTION" { Prompt::Turn } else { Prompt::Switch });
+                let is_turn = kind == "TURN_ACTION";
+                self.prompt = Some(if is_turn { Prompt::Turn } else { Prompt::Switch });
                 // One id, or a list of them.
                 self.asked =
                     data["player"] == self.id || list(&data["player"]).any(|id| *id == self.id);
+                return Ok(());
             }
             "SKILL_USE" => {
-                let line = format!(
-                    "#{} {} uses {}",
-                    message["sequenceId"],
-                    text("user"),
-                    data["baseSkill"]
-                );
-                self.tell(&line);
+                let (user, skill) = (self.named(text("user")), text("baseSkill"));
+                if user.starts_with(self.name) {
+                    self.used = Some(skill.to_owned());
+                }
+                format!("{user} uses {skill}")
             }
             "DAMAGE" => {
-                let line = format!(
-                    "#{} {} loses {} and has {} of {}",
-                    message["sequenceId"],
-                    text("target"),
-                    data["damage"],
-                    data["currentHp"],
-                    data["maxHp"]
-                );
-                self.tell(&line);
+                let target = self.named(text("target"));
+                let (lost, left, of) = (&data["damage"], &data["currentHp"], &data["maxHp"]);
+                format!("{target} loses {lost} and has {left} of {of}")
             }
-            "PET_DEFEATED" => {
-                let line = format!("#{} {} faints", message["sequenceId"], text("pet"));
-                self.tell(&line);
-            }
+            "PET_DEFEATED" => format!("{} faints", self.named(text("pet"))),
             "PET_SWITCH" => {
                 self.look().await?;
-                let line = format!(
-                    "#{} {} comes in",
-                    message["sequenceId"],
-                    self.named(data["toPet"].as_str().unwrap_or_default())
-                );
-                self.tell(&line);
+                format!("{} comes in", self.named(text("toPet")))
             }
             "BATTLE_END" => {
-                let end = Ending {
-                    winner: data["winner"].as_str().map(|id| self.named(id)),
-                    reason: data["reason"].as_str().unwrap_or_default().to_owned(),
-                    last: message["sequenceId"].as_u64().unwrap_or_default(),
-                };
-                self.tell(&format!("BATTLE_END: {end}"));
-                self.end = Some(end);
+                let winner = data["winner"].as_str().map(|id| self.named(id));
+                let end = Ending { winner, reason: text("reason").to_owned(), last: number };
+                self.end = Some(end.clone());
+                format!("BATTLE_END: {end}")
             }
-            _ => {}
-        }
+            _ => return Ok(()),
+        };
+        self.transcript.battle(number, &line);
         Ok(())
     }
 
@@ -277,6 +300,10 @@ impl Player {
 /// Among choices of no power, a switch is better than nothing.
 fn rank(choice: &Json) -> u8 {
     u8::from(choice["type"] == "switch-pet")
+}
+
+fn text_of<'a>(value: &'a Json, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
 }
 
 fn list(value: &Json) -> impl Iterator<Item = &Json> {

@@ -9,6 +9,7 @@ mod harness;
 mod battle;
 mod clocks;
 mod cluster;
+mod demo;
 mod flood;
 mod grace;
 mod handshake;
