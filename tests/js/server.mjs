@@ -1,53 +1,131 @@
-// A private server for a test file: the real binary on a free port with a temporary folder.
+// Private servers for a test file: the real binary on free ports with temporary folders.
 //
 // SERVERV2_URL names a running one instead; else SERVERV2_BIN must name the binary.
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
 const START_DEADLINE_MS = 20_000
+/** Ports that must be known before anybody listens on them. */
+const [PORTS_FROM, PORTS_TO] = [25_000, 30_000]
 
 /** Starts a server; gives its URL and a function that ends it. */
 export async function startServer(env = {}) {
   if (process.env.SERVERV2_URL) {
     return { url: process.env.SERVERV2_URL, stop: async () => {} }
   }
-  const binary = process.env.SERVERV2_BIN
-  if (!binary) throw new Error('set SERVERV2_BIN to the server binary, or SERVERV2_URL to a running server')
   const folder = await mkdtemp(join(tmpdir(), 'serverv2-js-'))
-  const child = spawn(binary, ['dev', '--port', '0', '--data-dir', folder], {
-    env: { PATH: process.env.PATH, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  const log = []
-  createInterface({ input: child.stderr }).on('line', line => log.push(line))
-  const killed = () => child.kill('SIGKILL')
-  process.once('exit', killed)
-  const ended = new Promise(resolve => child.once('exit', resolve))
+  const node = new Node(['dev', '--port', '0', '--data-dir', folder], env)
   const stop = async () => {
-    process.off('exit', killed)
-    child.kill('SIGKILL')
-    await ended
+    await node.kill()
     await rm(folder, { recursive: true, force: true })
   }
-  const listening = new Promise(resolve => {
-    createInterface({ input: child.stdout }).on('line', line => {
-      log.push(line)
-      if (line.startsWith('READY ')) resolve(JSON.parse(line.slice('READY '.length)).http)
+  try {
+    await node.start()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { url: node.url, stop }
+}
+
+/** Starts three nodes of one cluster; gives them and a function that ends them. */
+export async function startCluster() {
+  const folder = await mkdtemp(join(tmpdir(), 'serverv2-js-'))
+  const ports = await freePorts(6)
+  const peers = [1, 2, 3].map(id => `${id}=127.0.0.1:${ports[id - 1]}`).join(',')
+  const nodes = [1, 2, 3].map(id => {
+    // Its clients come back to the address they know, so the port stays the same.
+    const args = ['run', '--port', String(ports[id + 2]), '--data-dir', join(folder, `node-${id}`)]
+    return new Node(args, {
+      NODE_ID: String(id),
+      PEERS: peers,
+      PEER_BIND: `127.0.0.1:${ports[id - 1]}`,
+      BIND_HOST: '127.0.0.1',
+      JWT_SECRET: 'a secret for tokens',
+      CLUSTER_SECRET: 'a secret of three nodes',
     })
   })
-  let timer
-  const deadline = new Promise(resolve => (timer = setTimeout(resolve, START_DEADLINE_MS)))
-  const url = await Promise.race([listening, ended, deadline])
-  clearTimeout(timer)
-  if (typeof url !== 'string') {
-    await stop()
-    throw new Error(`the server did not start:\n${log.join('\n')}`)
+  const stop = async () => {
+    await Promise.all(nodes.map(node => node.kill()))
+    await rm(folder, { recursive: true, force: true })
   }
-  return { url, stop }
+  try {
+    await Promise.all(nodes.map(node => node.start()))
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { nodes, stop }
+}
+
+/** A server process that can be killed and started again. */
+class Node {
+  url
+  #child
+  #ended
+  #log = []
+
+  constructor(args, env) {
+    this.args = args
+    this.env = env
+    process.once('exit', () => this.#child?.kill('SIGKILL'))
+  }
+
+  /** Starts it and waits until it is ready. */
+  async start() {
+    const binary = process.env.SERVERV2_BIN
+    if (!binary) throw new Error('set SERVERV2_BIN to the server binary, or SERVERV2_URL to a running server')
+    const child = spawn(binary, this.args, {
+      env: { PATH: process.env.PATH, ...this.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#child = child
+    this.#ended = new Promise(resolve => child.once('exit', resolve))
+    createInterface({ input: child.stderr }).on('line', line => this.#log.push(line))
+    const listening = new Promise(resolve => {
+      createInterface({ input: child.stdout }).on('line', line => {
+        this.#log.push(line)
+        if (line.startsWith('READY ')) resolve(JSON.parse(line.slice('READY '.length)).http)
+      })
+    })
+    let timer
+    const deadline = new Promise(resolve => (timer = setTimeout(resolve, START_DEADLINE_MS)))
+    const url = await Promise.race([listening, this.#ended, deadline])
+    clearTimeout(timer)
+    if (typeof url !== 'string') {
+      await this.kill()
+      throw new Error(`the server did not start:\n${this.#log.slice(-60).join('\n')}`)
+    }
+    this.url = url
+  }
+
+  /** Ends it as a power cut would. */
+  async kill() {
+    this.#child?.kill('SIGKILL')
+    await this.#ended
+  }
+}
+
+/** Ports that nobody listens on now. */
+async function freePorts(count) {
+  const found = []
+  let port = PORTS_FROM + (process.pid % 4_000)
+  while (found.length < count) {
+    if (port >= PORTS_TO) throw new Error('no port is free')
+    const probe = createServer()
+    const free = new Promise(resolve => {
+      probe.once('error', () => resolve(false))
+      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
+    })
+    if (await free) found.push(port)
+    port += 1
+  }
+  return found
 }
 
 /** Makes a guest through REST. */

@@ -1,0 +1,201 @@
+// A player who goes on wherever a node is alive: the official client, one connection after another,
+// always the same session. What is asked is asked again under the same request id until it is answered.
+
+import assert from 'node:assert/strict'
+
+import { patch } from 'jsondiffpatch'
+
+import { open, teamOf, within } from './fighter.mjs'
+import { createGuest } from './server.mjs'
+
+const BATTLE_DEADLINE_MS = 60_000
+/** Answers that say nothing about what happened: the same request may be sent again. */
+const RETRYABLE = ['BATTLE_OWNER_TEMP_UNAVAILABLE', 'CLUSTER_UNAVAILABLE', 'Failed to add to matchmaking queue']
+const PAUSE_MS = 60
+
+const pause = (ms = PAUSE_MS) => new Promise(resolve => setTimeout(resolve, ms))
+
+/** The connection is gone, or gave no answer. */
+class Lost extends Error {}
+
+export class Wanderer {
+  /** What was heard in this battle, by number: `[type, data]`. */
+  story = new Map()
+  connections = 0
+  retries = 0
+  #socket
+  #lost
+  #state
+  #unapplied = []
+  #asked = false
+  /** Whether it is known that no choice of this player is waiting. */
+  #sure = false
+  #ended
+  #news = () => {}
+  #requests = 0
+
+  /** `nodes` are those of the cluster; the first try goes to the one at `home`. */
+  static async create(nodes, home, number) {
+    const player = new Wanderer()
+    player.nodes = nodes
+    for (let at = home; !player.id; at += 1) {
+      if (at > 100) throw new Error('no guest anywhere')
+      player.id = await createGuest(nodes[at % nodes.length].url).then(({ playerId }) => playerId, () => pause())
+    }
+    player.at = home
+    player.team = teamOf(number, player.id)
+    return player
+  }
+
+  /** Queues, and gives the room's id once matched. */
+  async match() {
+    const join = { requestId: `join-${(this.#requests += 1)}` }
+    return await within(
+      'match',
+      this.#insist(async () => {
+        const known = await this.#ask('getState')
+        if (known.status === 'SUCCESS' && known.data.status !== 'Ended') return
+        this.#success(await this.#ask('joinMatchmaking', this.team, join), { status: 'QUEUED' })
+        await this.#until(() => this.matched)
+      }),
+      BATTLE_DEADLINE_MS,
+    )
+  }
+
+  /** Fights until the battle is over; gives what is known of its end. */
+  async fight() {
+    let choice
+    const fighting = this.#insist(async () => {
+      await this.#resume()
+      while (!this.#ended) {
+        if (this.#asked || choice) {
+          // What asks next may arrive before the answer to this choice is looked at.
+          this.#asked = false
+          choice ??= await this.#choice()
+          if (choice) {
+            const answer = await this.#ask('submitPlayerSelection', ...choice.args)
+            // Retried after its turn was resolved by it, it is answered as the first time. A choice
+            // that replaces one made before the connection was lost may come too late.
+            const late = !choice.sure && answer.details === 'INVALID_SELECTION'
+            if (!late) this.#success(answer, { status: 'ACTION_ACCEPTED' })
+          }
+          choice = undefined
+          await pause()
+        }
+        await this.#until(() => this.#asked || this.#ended)
+      }
+    })
+    await within('end of the battle', fighting, BATTLE_DEADLINE_MS)
+    return this.#ended
+  }
+
+  close() {
+    this.#socket?.close()
+  }
+
+  /** Does it again from the beginning on another node whenever the connection is lost. */
+  async #insist(work) {
+    for (;;) {
+      try {
+        await this.#arrive()
+        return await work()
+      } catch (error) {
+        if (!(error instanceof Lost)) throw error
+        this.retries += 1
+        await pause()
+      }
+    }
+  }
+
+  /** Connects, to the next node if need be. */
+  async #arrive() {
+    if (this.#socket?.connected) return
+    this.#socket?.close()
+    if (this.connections > 0) this.at = (this.at + 1) % this.nodes.length
+    const query = { playerId: this.id, sessionId: `js-${this.id}` }
+    this.#unapplied = []
+    this.#state = undefined
+    let lose
+    this.#lost = new Promise((_, reject) => (lose = () => reject(new Lost('the connection is lost'))))
+    this.#lost.catch(() => {})
+    const connected = new Promise(resolve => {
+      this.#socket = open(this.nodes[this.at].url, query, ['websocket'], socket => {
+        socket.io.reconnection(false)
+        socket.on('connect', resolve)
+        socket.on('connect_error', lose)
+        socket.on('disconnect', lose)
+        socket.on('ping', () => socket.emit('pong'))
+        socket.on('matchSuccess', found => ((this.matched = found.data), this.#news()))
+        socket.on('battleEvent', message => this.#hear(message))
+      })
+    })
+    await Promise.race([connected, this.#lost])
+    this.connections += 1
+  }
+
+  /** Where the battle stands; what is heard from here on changes it. */
+  async #resume() {
+    const { data } = this.#success(await this.#ask('getState'))
+    this.#state = data
+    if (data.status === 'Unstarted') this.#success(await this.#ask('ready'))
+    if (data.status === 'Ended') this.#ended ??= { sequenceId: data.sequenceId }
+    // What was asked while nobody was here is not asked again.
+    this.#asked = true
+    this.#sure = false
+    for (const message of this.#unapplied.splice(0)) this.#apply(message)
+  }
+
+  #hear(message) {
+    if (this.#state) this.#apply(message)
+    else this.#unapplied.push(message)
+  }
+
+  #apply(message) {
+    const { sequenceId, type, data, stateDelta } = message
+    const known = this.#state.sequenceId ?? -1
+    if (!Number.isInteger(sequenceId) || sequenceId <= known) return
+    assert.equal(sequenceId, known + 1, 'no number is missing')
+    if (stateDelta) this.#state = patch(this.#state, structuredClone(stateDelta))
+    this.#state.sequenceId = sequenceId
+    this.story.set(sequenceId, [type, data])
+    const asks =
+      type === 'FAINT_SWITCH'
+        ? data.player === this.id
+        : ['TURN_ACTION', 'FORCED_SWITCH'].includes(type) && data.player.includes(this.id)
+    if (asks) this.#asked = this.#sure = true
+    if (type === 'BATTLE_END') this.#ended = { sequenceId, ...data }
+    this.#news()
+  }
+
+  /** What to choose and under which request id; nothing if there is nothing to choose. */
+  async #choice() {
+    const sure = this.#sure
+    const available = this.#success(await this.#ask('getAvailableSelection')).data
+    const skills = available.filter(({ type }) => type === 'use-skill')
+    const options = skills.length > 0 ? skills : available.filter(({ type }) => type !== 'surrender')
+    if (options.length === 0) return undefined
+    const key = { requestId: `choice-${(this.#requests += 1)}` }
+    const args = [options[Math.floor(Math.random() * options.length)], key]
+    return { args, sure }
+  }
+
+  async #ask(name, ...args) {
+    const answer = await Promise.race([this.#socket.emitWithAck(name, ...args), this.#lost, pause(10_000)])
+    if (!answer || RETRYABLE.includes(answer.details)) throw new Lost(`${name} was not answered`)
+    return answer
+  }
+
+  #success(answer, data) {
+    assert.equal(answer.status, 'SUCCESS', JSON.stringify(answer))
+    if (data) assert.deepEqual(answer.data, data)
+    return answer
+  }
+
+  async #until(condition) {
+    const met = new Promise(resolve => {
+      this.#news = () => condition() && resolve()
+      this.#news()
+    })
+    await Promise.race([met, this.#lost])
+  }
+}
