@@ -284,17 +284,17 @@ async fn build(
     let raft = Raft::new(id, Arc::new(openraft_config), network.clone(), log, state_machine)
         .await
         .map_err(|fatal| StartError::Consensus(fatal.to_string()))?;
+    let (stop_sender, stop) = watch::channel(None);
+    tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), stop_sender));
     let peers = (!config.peers.is_empty()).then_some(network);
     if let Some(peers) = peers.clone() {
         let listener = listen(&config).map_err(StartError::Peers)?;
         let clock = Arc::clone(&clock);
         let succession = Succession::new(raft.clone(), peers);
         let server = Arc::new(Server { raft: raft.clone(), own, stores, clock, succession });
-        tokio::spawn(server.run(listener));
+        tokio::spawn(server.run(listener, stop.clone()));
     }
 
-    let (stop_sender, stop) = watch::channel(None);
-    tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), stop_sender));
     let (queue, proposals) = mpsc::channel(config.waiting_proposals_max);
     let batcher = Batcher {
         forwarder: Forwarder::new(id, peers.clone()),

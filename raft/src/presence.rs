@@ -11,6 +11,7 @@ use serverv2_machine::{LATEST_LEVEL, NodeGone, NodeId, NodeUp};
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
+use crate::error::ProposeError;
 use crate::node::{Node, NodeConfig};
 
 /// How often the leader looks.
@@ -41,10 +42,11 @@ pub(crate) async fn watch_others(node: Weak<Node>, config: NodeConfig) {
         for (id, incarnation) in live.value {
             let silent = heard.get(&id.0).is_some_and(|at| now.duration_since(*at) > patience);
             if id != cluster.node() && silent {
-                tracing::warn!(node = id.0, "a node is silent and is counted out");
                 let gone = NodeGone { node: id, incarnation, grace_ms: config.grace_ms };
-                if let Err(error) = cluster.propose(gone, None).await {
-                    tracing::debug!(%error, "it could not be counted out yet");
+                match cluster.propose(gone, None).await {
+                    Ok(_) => tracing::warn!(node = id.0, "a node was silent and is counted out"),
+                    Err(ProposeError::Stopped) => return,
+                    Err(error) => tracing::debug!(%error, "it could not be counted out yet"),
                 }
             }
         }

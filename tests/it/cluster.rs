@@ -70,6 +70,16 @@ async fn a_followers_death_fails_no_command() {
 }
 
 #[tokio::test]
+async fn a_leader_that_is_asked_to_stop_ends_in_order_and_the_others_go_on() {
+    let mut trio = Trio::start().await;
+    let leader = trio.leader(0).await;
+    let duel = Duel::started(&trio.nodes[(leader + 1) % 3]).await;
+    assert!(trio.nodes[leader].terminate().await.success());
+    duel.attack_once(-1).await;
+    trio.nodes[leader].restart().await;
+}
+
+#[tokio::test]
 async fn all_nodes_are_killed_and_battles_and_queue_go_on_after_the_restart() {
     let mut trio = Trio::start().await;
     let a = Fighter::new(&trio.nodes[0], 0).await;

@@ -9,13 +9,15 @@ use openraft::storage::Snapshot as OpenraftSnapshot;
 use serverv2_machine::Entry;
 use tokio::io::BufStream;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::frame::{self, FRAME_BYTES_MAX, Kind};
 use super::handshake::{self, HandshakeError, Identity};
 use super::message::{Request, Response, SNAPSHOT_BYTES_MAX};
 use crate::codec;
+use crate::error::StopReason;
 use crate::log_adapter::Stores;
 use crate::log_clock::LogClock;
 use crate::stamp::stamp;
@@ -41,15 +43,28 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Accepts connections until the runtime ends.
-    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+    /// Accepts connections until the node stops; then it lets go of all of them, and of the stores.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        listener: TcpListener,
+        mut stop: watch::Receiver<Option<StopReason>>,
+    ) {
+        tokio::select! {
+            () = self.accept(listener) => {}
+            _ = stop.wait_for(Option::is_some) => {}
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut connections = JoinSet::new();
         loop {
             let Ok(place) = room.clone().acquire_owned().await else { return };
+            while connections.try_join_next().is_some() {}
             match listener.accept().await {
                 Ok((stream, from)) => {
                     let server = self.clone();
-                    tokio::spawn(async move {
+                    connections.spawn(async move {
                         if let Err(error) = server.serve(stream).await {
                             tracing::debug!(%from, %error, "a peer's connection ended");
                         }

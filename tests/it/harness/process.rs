@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::DEADLINE;
@@ -79,7 +80,12 @@ impl Server {
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.process().address
+        address_of(&self.ready()["http"])
+    }
+
+    /// What it said when it was ready.
+    pub(crate) fn ready(&self) -> &Value {
+        &self.process().ready
     }
 
     /// Its data folder.
@@ -128,13 +134,15 @@ impl Server {
         self.process = Some(Process::launch(&self.options, self.folder.path()));
     }
 
-    /// Asks it to stop (SIGTERM) and waits for its end.
+    /// Asks it to stop (SIGTERM) and waits for its end, which must be an orderly one.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("the server runs");
         signal("TERM", process.child.id());
         let began = Instant::now();
         loop {
             if let Some(status) = process.child.try_wait().expect("it is our child") {
+                let late = process.log.find(|line| line.contains("not closed in time"));
+                assert_eq!(late, None, "nothing holds on to the data");
                 return status;
             }
             assert!(
@@ -169,23 +177,30 @@ pub(crate) async fn run_to_end(args: &[&str], env: &[(&str, &str)]) -> Output {
     }
 }
 
-fn signal(name: &str, pid: u32) {
+/// Sends a signal to a process of ours.
+pub(crate) fn signal(name: &str, pid: u32) {
     let status = Command::new("/bin/sh")
         .args(["-c", "kill -s \"$0\" -- \"$1\"", name, &pid.to_string()])
         .status();
     assert!(status.expect("sh can be started").success(), "kill -{name} {pid}");
 }
 
-/// The address in the line that a starting server prints for programs: `READY {"http": URL, …}`.
-fn address_in(line: &str) -> Option<SocketAddr> {
-    let ready: serde_json::Value = serde_json::from_str(line.strip_prefix("READY ")?).ok()?;
-    ready["http"].as_str()?.strip_prefix("http://")?.parse().ok()
+/// What a starting server prints for programs: `READY {"http": URL, …}`.
+fn ready_in(line: &str) -> Option<Value> {
+    serde_json::from_str(line.strip_prefix("READY ")?).ok()
+}
+
+/// The address in a URL without a path.
+pub(crate) fn address_of(url: &Value) -> SocketAddr {
+    let address = url.as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok());
+    address.unwrap_or_else(|| panic!("{url} is no URL of a server"))
 }
 
 struct Process {
     child: Child,
     guard: Child,
-    address: SocketAddr,
+    /// What it said when it was ready; `Null` before.
+    ready: Value,
     log: Log,
     readers: Vec<thread::JoinHandle<()>>,
 }
@@ -194,7 +209,7 @@ impl Process {
     async fn spawn(options: &Options, folder: &Path) -> Self {
         // Made before waiting, so that a server that never gets ready is killed as well.
         let mut process = Self::launch(options, folder);
-        process.address = process.log.wait("the line that says where it listens", address_in).await;
+        process.ready = process.log.wait("the line that says where it listens", ready_in).await;
         process
     }
 
@@ -217,8 +232,7 @@ impl Process {
             log.follow("out", child.stdout.take().expect("stdout is piped")),
             log.follow("err", child.stderr.take().expect("stderr is piped")),
         ];
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { child, guard, address: nowhere, log, readers }
+        Self { child, guard, ready: Value::Null, log, readers }
     }
 
     fn kill(self) {
