@@ -32,7 +32,7 @@ pub(crate) struct ChildServer {
     process: Child,
     ready: Option<oneshot::Receiver<Json>>,
     readers: Vec<JoinHandle<()>>,
-    _lifeline: ChildStdin,
+    lifeline: Option<ChildStdin>,
 }
 
 /// A command for `serverv2 <subcommand>`, this very program.
@@ -76,12 +76,17 @@ impl ChildServer {
             })),
             tokio::spawn(each_line(err, move |line| hear(Stream::Err, line))),
         ];
-        Ok(Self { process, ready: Some(ready), readers, _lifeline: lifeline })
+        Ok(Self { process, ready: Some(ready), readers, lifeline: Some(lifeline) })
     }
 
     /// What it says when it is ready; `None` if it ends before. To be asked once.
     pub(crate) async fn ready(&mut self) -> Option<Json> {
         self.ready.take()?.await.ok()
+    }
+
+    /// Lets it stop gracefully, without waiting for its end.
+    pub(crate) fn let_go(&mut self) {
+        self.lifeline = None;
     }
 
     /// `kill -9`, without waiting for its end.

@@ -15,6 +15,7 @@ use crate::config::{self, Mode, SETTINGS, Settings, Sources};
 use crate::telemetry;
 
 mod serve;
+mod several;
 
 /// The server failed.
 const FAILED: u8 = 1;
@@ -22,6 +23,9 @@ const FAILED: u8 = 1;
 const BAD_SETTINGS: u8 = 2;
 
 const CONFIG: &str = "CONFIG";
+const NODES: &str = "NODES";
+/// Most nodes of `dev`; PEERS takes no more.
+const NODES_MAX: i64 = 7;
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -34,7 +38,10 @@ pub fn main() -> ExitCode {
         }
     };
     match matches.subcommand() {
-        Some(("dev", flags)) => serve(Mode::Dev, flags),
+        Some(("dev", flags)) => match flags.get_one::<u16>(NODES) {
+            None | Some(1) => serve(Mode::Dev, flags),
+            Some(nodes) => serve_several(flags, *nodes),
+        },
         Some(("run", flags)) => serve(Mode::Run, flags),
         Some(("demo", _)) => demo(),
         _ => unreachable!("a subcommand is required, and these are all"),
@@ -42,6 +49,15 @@ pub fn main() -> ExitCode {
 }
 
 fn command() -> Command {
+    let nodes = Arg::new(NODES)
+        .long("nodes")
+        .value_name("NUMBER")
+        .value_parser(value_parser!(u16).range(1..=NODES_MAX))
+        .help(
+            "Start so many nodes as one cluster, a process each: on PORT and the ports after it, with \
+             data in DATA_DIR (./data) under node-1, node-2, ... One that dies is started again.\n\
+             [default: 1] [allowed: a whole number from 1 to 7]",
+        );
     Command::new("serverv2")
         .about("A battle server: players queue, are paired and fight, and no acknowledged turn is lost.")
         .version(env!("CARGO_PKG_VERSION"))
@@ -50,7 +66,8 @@ fn command() -> Command {
         .subcommand(with_settings(
             Mode::Dev,
             Command::new("dev")
-                .about("Serve on loopback, alone, needing nothing else: for development and tests"),
+                .about("Serve on loopback, needing nothing else: for development and tests")
+                .arg(nodes),
         ))
         .subcommand(with_settings(
             Mode::Run,
@@ -112,10 +129,7 @@ fn with_settings(mode: Mode, command: Command) -> Command {
 fn serve(mode: Mode, flags: &ArgMatches) -> ExitCode {
     let settings = match settings(mode, flags) {
         Ok(settings) => settings,
-        Err(bad) => {
-            let _ = writeln!(std::io::stderr(), "serverv2: {bad}");
-            return ExitCode::from(BAD_SETTINGS);
-        }
+        Err(bad) => return refused(&bad),
     };
     telemetry::init(&settings);
     match serve::serve(settings, flags.get_flag(LIFELINE)) {
@@ -127,15 +141,40 @@ fn serve(mode: Mode, flags: &ArgMatches) -> ExitCode {
     }
 }
 
-fn settings(mode: Mode, flags: &ArgMatches) -> Result<Settings, config::BadSettings> {
-    let given: BTreeMap<&'static str, String> = SETTINGS
+fn serve_several(flags: &ArgMatches, nodes: u16) -> ExitCode {
+    let checked = settings(Mode::Dev, flags)
+        .and_then(|settings| settings.check_for_several(nodes).map(|()| settings));
+    let settings = match checked {
+        Ok(settings) => settings,
+        Err(bad) => return refused(&bad),
+    };
+    let given = several::Given { flags: given(flags), file: flags.get_one(CONFIG).cloned() };
+    match several::serve(&settings, &given, nodes) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "serverv2 dev: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn refused(bad: &config::BadSettings) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "serverv2: {bad}");
+    ExitCode::from(BAD_SETTINGS)
+}
+
+fn given(flags: &ArgMatches) -> BTreeMap<&'static str, String> {
+    SETTINGS
         .iter()
         .filter_map(|setting| Some((setting.name, flags.get_one::<String>(setting.name)?.clone())))
-        .collect();
+        .collect()
+}
+
+fn settings(mode: Mode, flags: &ArgMatches) -> Result<Settings, config::BadSettings> {
     config::load(
         mode,
         &Sources {
-            flags: given,
+            flags: given(flags),
             env: &|name| -> Option<OsString> { std::env::var_os(name) },
             file: flags.get_one(CONFIG).cloned(),
         },

@@ -28,7 +28,7 @@ use file::FileSettings;
 /// What the program was started as; it picks the defaults and the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// `serverv2 dev`: a single node on loopback that needs nothing.
+    /// `serverv2 dev`: on loopback, needing nothing.
     Dev,
     /// `serverv2 run`: production.
     Run,
@@ -120,6 +120,24 @@ impl Settings {
     pub fn peer_address(&self) -> SocketAddr {
         let port = self.port.saturating_add(PEER_PORT_DISTANCE);
         self.peer_bind.unwrap_or_else(|| SocketAddr::new(self.bind_host, port))
+    }
+
+    /// Refuses what only makes sense for one node, where so many on this machine are to share it.
+    pub fn check_for_several(&self, nodes: u16) -> Result<(), BadSettings> {
+        let mut problems = Vec::new();
+        let mut must = |right: bool, text: String| {
+            if !right {
+                problems.push(Problem(format!("several nodes are to be started: {text}")));
+            }
+        };
+        let last = MAX_PORT_WITH_PEER - (nodes - 1);
+        must(self.port <= last, format!("PORT is \"{}\": allowed is at most {last}", self.port));
+        must(self.node_id == 1, "NODE_ID must not be set, they are numbered from 1".into());
+        must(self.peers.is_empty(), "PEERS must not be set".into());
+        must(self.peer_bind.is_none(), "PEER_BIND must not be set".into());
+        must(self.instance_id == "node-1", "CLUSTER_INSTANCE_ID must not be set".into());
+        must(self.cluster_enabled, "CLUSTER_ENABLED must not be \"false\"".into());
+        if problems.is_empty() { Ok(()) } else { Err(BadSettings(problems)) }
     }
 
     /// Every field at a value that the defaults of the table replace.
@@ -287,7 +305,6 @@ fn check_peers(settings: &Settings, problems: &mut Vec<Problem>) {
             problems.push(Problem::text(format!("PEERS is set: {text}")));
         }
     };
-    must(settings.mode == Mode::Run, "nodes with peers are started with `run`");
     must(settings.cluster_enabled, "CLUSTER_ENABLED must not be \"false\"");
     must(settings.peers.contains_key(&settings.node_id), "it must list NODE_ID, this node, too");
     let bound = settings.peer_bind.is_some() || (1..=MAX_PORT_WITH_PEER).contains(&settings.port);
@@ -296,6 +313,11 @@ fn check_peers(settings: &Settings, problems: &mut Vec<Problem>) {
         Some(bind) => bind.ip().is_loopback(),
         None => settings.bind_host.is_loopback(),
     };
+    // In `run`, this is asked of every cluster.
+    must(
+        settings.mode == Mode::Run || settings.jwt_secret.is_some(),
+        "JWT_SECRET must be set: all nodes must sign tokens with the same secret",
+    );
     must(
         peers_on_loopback || settings.cluster_secret.is_some(),
         "CLUSTER_SECRET must be set where peers are listened to off loopback",

@@ -173,8 +173,30 @@ fn nodes_with_peers_must_list_themselves_and_know_where_to_listen() {
         let text = refusal(Mode::Run, &flags, &SECRETS, None);
         assert!(text.contains(wanted), "{flags:?}: {text}");
     }
-    let text = refusal(Mode::Dev, &[peers], &SECRETS, None);
-    assert!(text.contains("started with `run`"), "{text}");
+    assert!(with(Mode::Dev, &[peers], &SECRETS, None).is_ok());
+    let text = refusal(Mode::Dev, &[peers], &[], None);
+    assert!(text.contains("JWT_SECRET must be set"), "{text}");
+}
+
+#[test]
+fn settings_of_one_node_are_refused_where_several_are_started() {
+    let check = |flags: &[(&'static str, &str)]| {
+        with(Mode::Dev, flags, &SECRETS, None).unwrap().check_for_several(3)
+    };
+    assert!(check(&[]).is_ok());
+    assert!(check(&[("PORT", "0")]).is_ok());
+    assert!(check(&[("PORT", "55533")]).is_ok());
+    for (flag, wanted) in [
+        (("PORT", "55534"), "PORT is \"55534\": allowed is at most 55533"),
+        (("NODE_ID", "2"), "NODE_ID must not be set"),
+        (("PEER_BIND", "127.0.0.1:1"), "PEER_BIND must not be set"),
+        (("PEERS", "1=127.0.0.1:1"), "PEERS must not be set"),
+        (("CLUSTER_INSTANCE_ID", "mine"), "CLUSTER_INSTANCE_ID must not be set"),
+        (("CLUSTER_ENABLED", "false"), "CLUSTER_ENABLED must not be"),
+    ] {
+        let text = check(&[flag]).unwrap_err().to_string();
+        assert!(text.contains(wanted), "{flag:?}: {text}");
+    }
 }
 
 #[test]

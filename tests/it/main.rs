@@ -21,3 +21,4 @@ mod restart;
 mod retry;
 mod sessions;
 mod settings;
+mod several;
