@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
-use serverv2_machine::{LATEST_LEVEL, NodeGone, NodeId, NodeUp};
+use serverv2_machine::{Incarnation, LATEST_LEVEL, NodeGone, NodeId, NodeUp};
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
@@ -20,8 +20,8 @@ const LOOK_PERIOD: Duration = Duration::from_millis(250);
 /// Proposes `NodeGone` for nodes that are silent, as long as this node leads.
 pub(crate) async fn watch_others(node: Weak<Node>, config: NodeConfig) {
     let patience = Duration::from_millis(config.node_gone_after_ms);
-    // When each was last heard, or first missed by this leader.
-    let mut heard: BTreeMap<u64, Instant> = BTreeMap::new();
+    // When each process was last heard, or first missed by this leader.
+    let mut heard: BTreeMap<(u64, Incarnation), Instant> = BTreeMap::new();
     loop {
         sleep(LOOK_PERIOD).await;
         let Some(node) = node.upgrade() else { return };
@@ -30,18 +30,18 @@ pub(crate) async fn watch_others(node: Weak<Node>, config: NodeConfig) {
             continue;
         };
         let now = Instant::now();
-        for (id, age) in acked {
-            let known = heard.entry(id).or_insert(now);
-            *known = age.and_then(|age| now.checked_sub(age)).map_or(*known, |at| at.max(*known));
-        }
         let cluster = Cluster::of(node);
         let live = cluster.read(|machine, _| {
             let live = machine.nodes().filter(|node| node.live);
             live.map(|node| (node.id, node.incarnation)).collect::<Vec<_>>()
         });
+        heard.retain(|(id, incarnation), _| live.value.contains(&(NodeId(*id), *incarnation)));
         for (id, incarnation) in live.value {
-            let silent = heard.get(&id.0).is_some_and(|at| now.duration_since(*at) > patience);
-            if id != cluster.node() && silent {
+            // What its former life did not say must not be held against a new one.
+            let at = heard.entry((id.0, incarnation)).or_insert(now);
+            let age = acked.get(&id.0).copied().flatten();
+            *at = age.and_then(|age| now.checked_sub(age)).map_or(*at, |acked| acked.max(*at));
+            if id != cluster.node() && now.duration_since(*at) > patience {
                 let gone = NodeGone { node: id, incarnation, grace_ms: config.grace_ms };
                 match cluster.propose(gone, None).await {
                     Ok(_) => tracing::warn!(node = id.0, "a node was silent and is counted out"),
@@ -54,7 +54,7 @@ pub(crate) async fn watch_others(node: Weak<Node>, config: NodeConfig) {
 }
 
 /// How long ago each other member acknowledged this leader; `None`: this node does not lead.
-fn acknowledged(node: &Node) -> Option<Vec<(u64, Option<Duration>)>> {
+fn acknowledged(node: &Node) -> Option<BTreeMap<u64, Option<Duration>>> {
     let metrics = node.raft.metrics();
     let metrics = metrics.borrow_watched();
     let heartbeat = metrics.heartbeat.as_ref()?;
