@@ -57,11 +57,12 @@ where
     }
 }
 
-/// Consensus calls each of its steps INFO. To us they are detail: WARN and above, unless asked for.
+/// Consensus calls each of its steps INFO and each lost message WARN. To us they are detail, and our own
+/// parts say what it comes to: ERROR alone, unless asked for.
 fn filter(settings: &Settings) -> EnvFilter {
     let level = settings.log_level.as_str();
     let quiet = matches!(level, "off" | "error") || level.contains("openraft");
-    let directives = if quiet { level.to_owned() } else { format!("openraft=warn,{level}") };
+    let directives = if quiet { level.to_owned() } else { format!("openraft=error,{level}") };
     EnvFilter::builder().parse_lossy(directives)
 }
 

@@ -1,6 +1,7 @@
 //! Errors that answer the caller's two questions: did it happen, and may I try again?
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serverv2_machine::Rejection;
 use serverv2_storage::StorageError;
@@ -39,8 +40,8 @@ pub enum StartError {
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
     /// Peers can't be listened to.
-    #[error("cannot listen for peers: {0}")]
-    Peers(std::io::Error),
+    #[error("cannot listen for peers on {0}: {1}")]
+    Peers(SocketAddr, std::io::Error),
     /// Consensus refuses the state of the folder, or broke while starting.
     #[error("consensus can't start: {0}")]
     Consensus(String),

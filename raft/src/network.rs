@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -14,6 +15,7 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use parking_lot::Mutex;
 use serverv2_storage::SnapshotFile;
 
 use crate::codec;
@@ -31,12 +33,38 @@ pub(crate) struct Peers {
     pub(crate) own: Arc<Identity>,
     /// Where this node reaches the listed ones; of others the membership says it.
     pub(crate) addresses: Arc<BTreeMap<u64, String>>,
+    /// By peer; as many as there ever were members.
+    reaches: Arc<Mutex<BTreeMap<u64, Arc<Reach>>>>,
 }
 
 /// The way to one peer.
-pub(crate) struct Peer(Link);
+pub(crate) struct Peer {
+    link: Link,
+    reach: Arc<Reach>,
+}
+
+/// Whether a peer is reached, so that the log says when that changes and not each time.
+#[derive(Default)]
+pub(crate) struct Reach(AtomicBool);
+
+impl Reach {
+    fn tell<T>(&self, peer: u64, called: &Result<T, CallError>) {
+        let lost = called.is_err();
+        if self.0.swap(lost, Ordering::Relaxed) != lost {
+            match called {
+                Ok(_) => tracing::info!(peer, "a peer is reached again"),
+                Err(error) => tracing::warn!(peer, %error, "a peer is not reached"),
+            }
+        }
+    }
+}
 
 impl Peers {
+    /// Ways from this node to peers at these addresses.
+    pub(crate) fn new(own: Arc<Identity>, addresses: BTreeMap<u64, String>) -> Self {
+        Self { own, addresses: Arc::new(addresses), reaches: Arc::default() }
+    }
+
     /// A link to this peer, if an address of it is known.
     pub(crate) fn link(&self, target: u64) -> Option<Link> {
         Some(Link::new(self.own.clone(), target, self.address(target)?))
@@ -56,13 +84,9 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
 
     async fn new_client(&mut self, target: u64, member: &Member) -> Peer {
         let address = self.addresses.get(&target).unwrap_or(&member.address).clone();
-        Peer(Link::new(self.own.clone(), target, address))
+        let reach = self.reaches.lock().entry(target).or_default().clone();
+        Peer { link: Link::new(self.own.clone(), target, address), reach }
     }
-}
-
-fn unreachable(error: &CallError) -> Unreachable<TypeConfig> {
-    tracing::debug!(%error, "a peer is not reached");
-    Unreachable::new(error)
 }
 
 /// An answer to another question than the one that was asked.
@@ -80,10 +104,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         // openraft's time is a heartbeat's: fine for a heartbeat, while entries wait for a disk.
         let patience = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_PATIENCE };
-        match self.0.call(&Request::Append(request), patience).await {
+        match self.call(&Request::Append(request), patience).await {
             Ok(Response::Append(response)) => Ok(response),
             Ok(_) => Err(foreign().into()),
-            Err(error) => Err(unreachable(&error).into()),
+            Err(error) => Err(Unreachable::new(&error).into()),
         }
     }
 
@@ -119,29 +143,35 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         };
         let meta = codec::encode_snapshot_meta(&snapshot.meta);
         let request = Request::Snapshot { vote, meta, bytes: body.len() as u64 };
-        let sending = self.0.call_with_pieces(&request, &body, option.hard_ttl());
+        let sending = self.link.call_with_pieces(&request, &body, option.hard_ttl());
         tokio::select! {
             closed = cancel => Err(closed.into()),
             answer = sending => match answer {
                 Ok(Response::Snapshot(response)) => Ok(response),
                 Ok(_) => Err(foreign().into()),
-                Err(error) => Err(unreachable(&error).into()),
+                Err(error) => Err(Unreachable::new(&error).into()),
             },
         }
     }
 }
 
 impl Peer {
+    async fn call(&mut self, request: &Request, patience: Duration) -> Result<Response, CallError> {
+        let called = self.link.call(request, patience).await;
+        self.reach.tell(self.link.peer(), &called);
+        called
+    }
+
     async fn ask_vote(
         &mut self,
         trial: bool,
         request: VoteRequest<TypeConfig>,
         option: &RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.0.call(&Request::Vote { trial, request }, option.hard_ttl()).await {
+        match self.call(&Request::Vote { trial, request }, option.hard_ttl()).await {
             Ok(Response::Vote(response)) => Ok(response),
             Ok(_) => Err(foreign().into()),
-            Err(error) => Err(unreachable(&error).into()),
+            Err(error) => Err(Unreachable::new(&error).into()),
         }
     }
 }

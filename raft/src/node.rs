@@ -279,16 +279,16 @@ async fn build(
         replica: replica.clone(),
     });
     let addresses = config.peers.iter().map(|(node, address)| (node.0, address.clone())).collect();
-    let network = Peers { own: Arc::clone(&own), addresses: Arc::new(addresses) };
+    let network = Peers::new(Arc::clone(&own), addresses);
+    let peers = (!config.peers.is_empty()).then(|| network.clone());
+    let listener = peers.is_some().then(|| listen(&config)).transpose()?;
     let log = LogAdapter(Arc::clone(&stores));
-    let raft = Raft::new(id, Arc::new(openraft_config), network.clone(), log, state_machine)
+    let raft = Raft::new(id, Arc::new(openraft_config), network, log, state_machine)
         .await
         .map_err(|fatal| StartError::Consensus(fatal.to_string()))?;
     let (stop_sender, stop) = watch::channel(None);
     tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), stop_sender));
-    let peers = (!config.peers.is_empty()).then_some(network);
-    if let Some(peers) = peers.clone() {
-        let listener = listen(&config).map_err(StartError::Peers)?;
+    if let Some((peers, listener)) = peers.clone().zip(listener) {
         let clock = Arc::clone(&clock);
         let succession = Succession::new(raft.clone(), peers);
         let server = Arc::new(Server { raft: raft.clone(), own, stores, clock, succession });
@@ -333,13 +333,16 @@ async fn build(
 }
 
 /// The listener for peers.
-fn listen(config: &NodeConfig) -> std::io::Result<TcpListener> {
+fn listen(config: &NodeConfig) -> Result<TcpListener, StartError> {
     let listener = match &config.peer_listener {
-        Some(listener) => listener.try_clone()?,
-        None => std::net::TcpListener::bind(config.peer_bind)?,
+        Some(listener) => listener.try_clone(),
+        None => std::net::TcpListener::bind(config.peer_bind),
     };
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
+    let listening = listener.and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    listening.map_err(|error| StartError::Peers(config.peer_bind, error))
 }
 
 /// Forms a cluster of one out of nothing, elects a sole voter, waits until the log is applied.

@@ -43,6 +43,11 @@ impl Link {
         Self { own, peer, address, stream: None }
     }
 
+    /// Who is at its other end.
+    pub(crate) fn peer(&self) -> u64 {
+        self.peer
+    }
+
     /// Connects anew, and says who is there.
     pub(crate) async fn greet(&mut self) -> Result<PeerCard, CallError> {
         let (stream, card) = self.connect(Instant::now() + CONNECT_PATIENCE).await?;
