@@ -87,6 +87,8 @@ pub(crate) struct Applier {
 impl Applier {
     /// Starts the thread; it ends when the sender is dropped.
     pub(crate) fn start(self) -> Result<mpsc::Sender<Work>, io::Error> {
+        #[cfg(feature = "failpoints")]
+        crate::failpoints::arm();
         let (sender, receiver) = mpsc::channel(WORK_MAX);
         std::thread::Builder::new().name("applier".into()).spawn(move || self.run(receiver))?;
         Ok(sender)
@@ -129,6 +131,8 @@ impl Applier {
     }
 
     fn apply_batch(&self, log_id: LogId, batch: &Batch) {
+        #[cfg(feature = "failpoints")]
+        crate::failpoints::committed(&batch.0);
         let index = log_id.index;
         let mut guard = self.replica.write();
         let state = &mut *guard;

@@ -32,6 +32,8 @@ mod codec;
 #[cfg(test)]
 mod conformance;
 mod error;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod feed;
 mod formation;
 mod forward;

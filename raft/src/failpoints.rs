@@ -1,0 +1,26 @@
+//! Places at which tests let this process die. Compiled in only with the feature `failpoints`, which
+//! nothing but the tests asks for.
+//!
+//! The variable `FAILPOINTS` arms them, as the crate `fail` reads it: `FAILPOINTS=committed=return(doomed)`.
+
+use std::sync::Once;
+
+use fail::{FailScenario, fail_point};
+use serverv2_machine::Entry;
+
+/// Reads which are armed, once.
+pub(crate) fn arm() {
+    static ARMED: Once = Once::new();
+    // They stay armed for as long as the process lives.
+    ARMED.call_once(|| std::mem::forget(FailScenario::setup()));
+}
+
+/// An entry is committed, and nobody was told: dies if a client named one of its requests like that.
+pub(crate) fn committed(entry: &Entry) {
+    fail_point!("committed", |doomed| {
+        let keys = entry.proposals.iter().filter_map(|proposal| proposal.client_key.as_ref());
+        if keys.map(|scoped| scoped.key.to_string()).any(|key| Some(key) == doomed) {
+            std::process::abort();
+        }
+    });
+}
