@@ -10,12 +10,10 @@ use tokio::time::sleep;
 
 use crate::battle::engines::{Engines, EnginesError};
 use crate::config::Settings;
-use crate::gateway::{EventRate, Gateway, GatewaySettings};
+use crate::gateway::{ANSWER_PATIENCE, EventRate, Gateway, GatewaySettings};
 use crate::net::LocalConnections;
 use crate::rest::{BodyBudget, LocalStats};
 
-/// How long a request waits for its commit before its caller is told "unknown" (contract 3.3).
-const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// How often this node looks whether it can serve.
 const READINESS_PERIOD: Duration = Duration::from_millis(100);
 
@@ -113,7 +111,7 @@ fn node_config(settings: &Settings, packs: &[PackRef]) -> NodeConfig {
         packs: packs.to_vec(),
         grace_ms: ms(settings.disconnect_grace),
         waiting_proposals_max: settings.proposals_waiting_max,
-        propose_deadline: PROPOSE_PATIENCE,
+        propose_deadline: ANSWER_PATIENCE,
         peers: settings.peers.iter().map(|(id, at)| (NodeId(*id), at.clone())).collect(),
         peer_bind: settings.peer_address(),
         cluster_name: settings.cluster_name.clone(),

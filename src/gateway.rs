@@ -22,6 +22,7 @@ use serverv2_raft::{Cluster, EffectFeed, ProposeError};
 use socketioxide::layer::SocketIoLayer;
 use socketioxide::{ParserConfig, SocketIo, TransportType};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 pub use inbox::EventRate;
@@ -41,6 +42,9 @@ const UNSENT_PACKETS_MAX: usize = 1_024;
 const ENGINE_PING: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(60));
 /// Time from the transport's opening to the CONNECT packet.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request waits for its commit before its caller is told that it may have happened, which
+/// the contract (3.3) wants within 5 s.
+pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_millis(4_500);
 /// Time from a commit to its answer by this node's own dispatcher and workers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -78,6 +82,8 @@ struct Asked {
     payload: serde_json::Value,
     /// The client's own id of this request.
     key: Option<ScopedKey>,
+    /// Until when it must be committed.
+    deadline: Instant,
     /// Owes the answer.
     responder: Responder,
     /// Told when the answer has been given.
@@ -162,14 +168,14 @@ impl Gateway {
     async fn handle(&self, socket: &Arc<LocalSocket>, inbound: Inbound) {
         let event = inbound.event;
         debug!(event = event.name(), player.id = %socket.session.player, socket.id = %socket.id, "received");
-        let arguments = inbound.arguments();
+        let (arguments, deadline) = (inbound.arguments(), inbound.deadline());
         let (responder, answered) = Responder::new(socket.clone(), event, inbound.ack);
         match arguments {
             Ok(Arguments { payload, key }) => {
                 let scope = KeyScope::Player(socket.session.player);
                 let key = key.map(|key| ScopedKey { scope, key });
-                self.serve(Asked { socket: socket.clone(), payload, key, responder, answered })
-                    .await;
+                let socket = socket.clone();
+                self.serve(Asked { socket, payload, key, deadline, responder, answered }).await;
             }
             Err(bad) => responder.refuse(bad_arguments(event, bad)),
         }
@@ -202,10 +208,10 @@ impl Gateway {
 
     /// Proposes a command whose answer the dispatcher gives, and waits until it has been given.
     async fn commit(&self, command: Command, asked: Asked, answer: OnAnswer) {
-        let Asked { key, responder, answered, .. } = asked;
+        let Asked { key, deadline, responder, answered, .. } = asked;
         let request = self.cluster.next_request();
         self.acks.owe(request, Box::new(move |outcome| answer(responder, outcome)));
-        match self.cluster.submit(request, command, key).await {
+        match self.cluster.submit_by(deadline, request, command, key).await {
             Ok(committed) => {
                 if tokio::time::timeout(ANSWER_TIMEOUT, answered).await.is_err() {
                     // Skipped by the feed (a gap): the remembered answer is the same one.

@@ -108,12 +108,23 @@ impl Cluster {
         command: Command,
         key: Option<ScopedKey>,
     ) -> Result<Answer, ProposeError> {
+        let deadline = Instant::now() + self.0.propose_deadline;
+        self.submit_by(deadline, request, command, key).await
+    }
+
+    /// The same for a caller whose time has begun to run before.
+    pub async fn submit_by(
+        &self,
+        deadline: Instant,
+        request: RequestId,
+        command: Command,
+        key: Option<ScopedKey>,
+    ) -> Result<Answer, ProposeError> {
         let node = &self.0;
         let hold = node.requests.claim(request);
         if node.requests.open() > ANSWERS_PER_NODE_MAX {
             return Err(ProposeError::Busy);
         }
-        let deadline = Instant::now() + node.propose_deadline;
         let (pending, mut ticket) = Pending::new(hold.clone(), command, key, deadline)?;
         let mut answer = hold.answer();
         node.queue.try_send(pending).map_err(|error| match error {

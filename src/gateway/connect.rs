@@ -3,8 +3,9 @@
 //! All handlers are attached before the connection is confirmed, since clients send their first
 //! question in the same instant. What comes before the session is committed waits in the inbox.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::Query;
 use parking_lot::Mutex;
@@ -21,7 +22,7 @@ use tracing::{debug, warn};
 
 use super::Gateway;
 use super::inbox::{Admission, Inbound, Inlet, Raw};
-use super::socket::{LocalSocket, Pulse};
+use super::socket::{LocalSocket, Pulse, Responder};
 use super::wire::{Envelope, Event, HandshakeError, PONG, Refusal};
 use crate::accounts;
 use crate::net::Connection;
@@ -124,9 +125,16 @@ impl Gateway {
         let socket = Arc::new(LocalSocket::new(io, session, id, address, chosen, pulse));
         self.sessions.connected(&socket);
         let heartbeat = tokio::spawn(super::heartbeat::beat(socket.clone(), closed.clone()));
-        let opened = self.open_session(&socket).await;
+        let mut first = None;
+        let opened = tokio::select! {
+            opened = self.open_session(&socket) => opened,
+            never = refuse_late(&socket, &mut inbox, &mut first) => match never {},
+        };
         drop(arrival);
         if opened {
+            if let Some(inbound) = first {
+                self.handle(&socket, inbound).await;
+            }
             loop {
                 tokio::select! {
                     biased;
@@ -197,13 +205,35 @@ impl Gateway {
     }
 }
 
+/// Answers, until the session is open, what has waited too long for that. `first` is the event that
+/// waits in front of the inbox.
+async fn refuse_late(
+    socket: &Arc<LocalSocket>,
+    inbox: &mut mpsc::Receiver<Inbound>,
+    first: &mut Option<Inbound>,
+) -> Infallible {
+    loop {
+        let Some(inbound) = first else {
+            match inbox.recv().await {
+                Some(inbound) => *first = Some(inbound),
+                None => std::future::pending().await,
+            }
+            continue;
+        };
+        tokio::time::sleep_until(inbound.deadline()).await;
+        if let Some(Inbound { event, ack, .. }) = first.take() {
+            Responder::new(socket.clone(), event, ack).0.refuse(event.unavailable());
+        }
+    }
+}
+
 /// Attaches a handler for each event. Their bodies run in order of arrival; the tasks that the
 /// library makes of them have nothing left to do.
 fn subscribe(socket: &SocketRef, inlet: Arc<Inlet>) {
     for event in Event::ALL {
         let inlet = inlet.clone();
         socket.on(event.name(), move |io: SocketRef, raw: Raw, ack: AckSender| {
-            receive(&inlet, &io, Inbound { event, raw, ack });
+            receive(&inlet, &io, Inbound { event, raw, ack, received: Instant::now() });
             std::future::ready(())
         });
     }

@@ -19,6 +19,7 @@ use socketioxide::socket::Socket;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::ANSWER_PATIENCE;
 use super::socket::Pulse;
 use super::wire::Event;
 
@@ -71,6 +72,8 @@ pub(crate) struct Inbound {
     pub(crate) raw: Raw,
     /// Where the answer goes.
     pub(crate) ack: AckSender,
+    /// When it came.
+    pub(crate) received: Instant,
 }
 
 /// The arguments of an event, taken apart.
@@ -94,6 +97,11 @@ pub(crate) enum BadArguments {
 }
 
 impl Inbound {
+    /// Until when it must be answered, with whatever is known then.
+    pub(crate) fn deadline(&self) -> tokio::time::Instant {
+        (self.received + ANSWER_PATIENCE).into()
+    }
+
     /// Decodes the arguments. What stands behind them is ignored.
     pub(crate) fn arguments(&self) -> Result<Arguments, BadArguments> {
         arguments(self.event, self.raw.text())

@@ -8,6 +8,7 @@ use serverv2_machine::{
     AbandonBattle, Abandoned, Command, JoinQueue, LeaveQueue, Rejection, RoomId,
 };
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::socket::{LocalSocket, Responder};
 use super::wire::{Event, Refusal, Status};
@@ -16,7 +17,7 @@ use crate::battle::team;
 use crate::dispatcher::Failure;
 
 /// How long a battle that is being left may take to end before the ticket is made all the same.
-const ABANDON_PATIENCE: Duration = Duration::from_secs(5);
+const ABANDON_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Gateway {
     pub(super) async fn join_matchmaking(&self, asked: Asked) {
@@ -25,7 +26,7 @@ impl Gateway {
             Ok(team) => team,
             Err(details) => return asked.responder.error(details),
         };
-        self.abandon_inherited_battle(socket).await;
+        self.abandon_inherited_battle(socket, asked.deadline).await;
         let command = JoinQueue {
             session: socket.session.clone(),
             socket: socket.id.clone(),
@@ -52,18 +53,20 @@ impl Gateway {
 
     /// A session that has inherited a battle it does not know of leaves it first: `BATTLE_END` and
     /// `roomClosed` are sent, then the ticket is made. For all other sessions this does nothing.
-    async fn abandon_inherited_battle(&self, socket: &LocalSocket) {
+    async fn abandon_inherited_battle(&self, socket: &LocalSocket, deadline: Instant) {
         let player = socket.session.player;
         if !self.cluster.read(|machine, _| machine.has_live_seat(player)).value {
             return;
         }
         let command = AbandonBattle { session: socket.session.clone(), socket: socket.id.clone() };
+        let abandoning = timeout_at(deadline, self.cluster.propose(command, None));
         // Refused or unanswered: the join that follows decides by itself.
-        if let Ok(committed) = self.cluster.propose(command, None).await
+        if let Ok(Ok(committed)) = abandoning.await
             && let Abandoned { room: Some(room) } = committed.reply
         {
             // Too slow: the ticket waits in the queue until the seat is free.
-            let _ = tokio::time::timeout(ABANDON_PATIENCE, self.closed(room)).await;
+            let patience = deadline.min(Instant::now() + ABANDON_PATIENCE);
+            let _ = timeout_at(patience, self.closed(room)).await;
         }
     }
 
