@@ -1,4 +1,4 @@
-//! How long nobody is served when a node dies by `kill -9`: three real processes, guests being made
+//! How long nobody is served when a node dies by `kill -9`: three real processes, guests being renamed
 //! through all of them, the leader killed again and again.
 //!
 //! Run with `cargo bench --bench failover`, or `… -- 100` for a hundred kills of each kind. It prints
@@ -12,15 +12,15 @@
 #[expect(dead_code, unused_imports, reason = "shared with the tests")]
 mod harness;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde_json::json;
 
 use harness::cluster::Trio;
-use harness::{Http, eventually};
+use harness::{Http, Server, eventually, guest};
 
 const KILLS: usize = 40;
 /// Callers of each node, and the pause between two commands of one caller.
@@ -50,28 +50,29 @@ impl Observed {
     }
 }
 
-/// Makes guests through one node until the node is killed.
+/// Renames guests through one node until the node is killed: commands that leave nothing behind.
 struct Load(Vec<tokio::task::JoinHandle<()>>);
 
 impl Load {
-    fn on(address: SocketAddr, observed: &Arc<Observed>) -> Self {
-        let caller = || {
-            let observed = observed.clone();
-            tokio::spawn(async move {
+    async fn on(node: &Server, observed: &Arc<Observed>) -> Self {
+        let mut callers = Vec::new();
+        for _ in 0..CALLERS {
+            let rename = json!({"playerId": guest(node).await, "name": "Renamed"});
+            let (address, observed) = (node.address(), observed.clone());
+            callers.push(tokio::spawn(async move {
                 loop {
                     let sent = Instant::now();
-                    match Http::to(address, hyper::Method::POST, "/api/v1/auth/create-guest")
-                        .exchange()
-                        .await
-                    {
+                    let path = "/api/v1/auth/update-player-name";
+                    let request = Http::to(address, hyper::Method::PUT, path).json(&rename);
+                    match request.exchange().await {
                         Ok(answer) if answer.status.is_success() => observed.success(sent),
                         _ => drop(observed.failed.fetch_add(1, Ordering::Relaxed)),
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
-            })
-        };
-        Self((0..CALLERS).map(|_| caller()).collect())
+            }));
+        }
+        Self(callers)
     }
 }
 
@@ -93,8 +94,10 @@ async fn main() {
     let kills = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(KILLS);
     let mut trio = Trio::start().await;
     let observed = Arc::<Observed>::default();
-    let mut loads: Vec<_> =
-        trio.nodes.iter().map(|node| Load::on(node.address(), &observed)).collect();
+    let mut loads = Vec::new();
+    for node in &trio.nodes {
+        loads.push(Load::on(node, &observed).await);
+    }
     println!("victim    kills  p50 ms  p90 ms  p99 ms  max ms  commands/s  failed on survivors");
     for victim in [Victim::Leader, Victim::Follower] {
         let (mut gaps, mut failed) = (Vec::new(), 0);
@@ -112,7 +115,7 @@ async fn main() {
             gaps.extend(eventually("a command after the kill", gap, Option::is_some).await);
             failed += observed.failed.load(Ordering::Relaxed) - failed_before;
             trio.nodes[dying].restart().await;
-            loads[dying] = Load::on(trio.nodes[dying].address(), &observed);
+            loads[dying] = Load::on(&trio.nodes[dying], &observed).await;
         }
         gaps.sort_unstable();
         let at = |share: f64| gaps[((gaps.len() - 1) as f64 * share).ceil() as usize].as_millis();

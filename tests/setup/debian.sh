@@ -16,6 +16,7 @@ need() {
 }
 
 need cc build-essential
+need faketime faketime
 need node nodejs
 need npm npm
 need python3 python3

@@ -1,10 +1,14 @@
 //! Three servers that are one cluster.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::TcpListener;
 
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
+use super::links::Links;
 use super::process::Options;
 use super::{DEADLINE, Http, Server, eventually};
 
@@ -33,10 +37,37 @@ impl Port {
     }
 }
 
+fn three_ports() -> Vec<Port> {
+    (0..3).map(|_| Port::take()).collect()
+}
+
+/// How the node at this place is started; `address` says where one reaches another.
+fn node(at: usize, ports: &[Port], address: impl Fn(usize, usize) -> String) -> Options {
+    let listed: Vec<String> =
+        (0..ports.len()).map(|other| format!("{}={}", other + 1, address(at, other))).collect();
+    Options::default()
+        .production()
+        .env("NODE_ID", &(at + 1).to_string())
+        .env("PEERS", &listed.join(","))
+        .env("PEER_BIND", &format!("127.0.0.1:{}", ports[at].number))
+        .env("BIND_HOST", "127.0.0.1")
+        .env("LOG_FORMAT", "pretty")
+        .env("JWT_SECRET", "a secret for tokens")
+        .env("CLUSTER_SECRET", "a secret of three nodes")
+}
+
+async fn all(starting: Vec<JoinHandle<Server>>) -> Vec<Server> {
+    let mut nodes = Vec::new();
+    for node in starting {
+        nodes.push(node.await.expect("the node starts"));
+    }
+    nodes
+}
+
 /// Three nodes of one cluster, started with `run`.
 pub(crate) struct Trio {
     pub(crate) nodes: Vec<Server>,
-    _ports: Vec<Port>,
+    ports: Vec<Port>,
 }
 
 impl Trio {
@@ -46,30 +77,49 @@ impl Trio {
 
     /// Each node's options may be changed by its place.
     pub(crate) async fn start_with(change: impl Fn(usize, Options) -> Options) -> Self {
-        let ports: Vec<Port> = (0..3).map(|_| Port::take()).collect();
-        let listed: Vec<String> =
-            (1..).zip(&ports).map(|(id, port)| format!("{id}=127.0.0.1:{}", port.number)).collect();
-        let starting: Vec<_> = ports
-            .iter()
-            .enumerate()
-            .map(|(at, port)| {
-                let options = Options::default()
-                    .production()
-                    .env("NODE_ID", &(at + 1).to_string())
-                    .env("PEERS", &listed.join(","))
-                    .env("PEER_BIND", &format!("127.0.0.1:{}", port.number))
-                    .env("BIND_HOST", "127.0.0.1")
-                    .env("LOG_FORMAT", "pretty")
-                    .env("JWT_SECRET", "a secret for tokens")
-                    .env("CLUSTER_SECRET", "a secret of three nodes");
-                tokio::spawn(change(at, options).start())
-            })
-            .collect();
-        let mut nodes = Vec::new();
-        for node in starting {
-            nodes.push(node.await.expect("the node starts"));
+        let ports = three_ports();
+        let address = |_, to: usize| format!("127.0.0.1:{}", ports[to].number);
+        let starting = (0..3).map(|at| tokio::spawn(change(at, node(at, &ports, address)).start()));
+        let nodes = all(starting.collect()).await;
+        Self { nodes, ports }
+    }
+
+    /// The same, with ways between the nodes that can be cut.
+    pub(crate) async fn start_apart(change: impl Fn(usize, Options) -> Options) -> (Self, Links) {
+        let ports = three_ports();
+        let numbers: Vec<u16> = ports.iter().map(|port| port.number).collect();
+        let links = Links::to(&numbers).await;
+        let address = |from, to| links.address(from, to).to_owned();
+        let starting = (0..3).map(|at| tokio::spawn(change(at, node(at, &ports, address)).start()));
+        let nodes = all(starting.collect()).await;
+        (Self { nodes, ports }, links)
+    }
+
+    /// Starts the nodes in this order, each when the one before can be reached.
+    pub(crate) async fn start_in_order(order: [usize; 3]) -> Self {
+        let ports = three_ports();
+        let address = |_, to: usize| format!("127.0.0.1:{}", ports[to].number);
+        let mut nodes = BTreeMap::new();
+        for at in order {
+            nodes.insert(at, node(at, &ports, address).launch());
+            let reach = || TcpStream::connect(("127.0.0.1", ports[at].number));
+            eventually("the node's peer port", reach, Result::is_ok).await.expect("reached");
         }
-        Self { nodes, _ports: ports }
+        let mut nodes: Vec<_> = nodes.into_values().collect();
+        for node in &mut nodes {
+            node.until_ready().await;
+        }
+        Self { nodes, ports }
+    }
+
+    /// How a node of this cluster is started: for one on another folder.
+    pub(crate) fn options(&self, at: usize) -> Options {
+        node(at, &self.ports, |_, to| format!("127.0.0.1:{}", self.ports[to].number))
+    }
+
+    /// Where a node listens for its peers.
+    pub(crate) fn peer_port(&self, at: usize) -> u16 {
+        self.ports[at].number
     }
 
     /// The place of the leader, as a node that runs sees it.
@@ -88,8 +138,9 @@ impl Trio {
     }
 
     /// Starts all nodes that were killed, at once: alone they would wait for each other.
-    pub(crate) async fn restart_all(&mut self) {
-        let restarting = self.nodes.iter_mut().map(Server::restart);
+    pub(crate) async fn restart_dead(&mut self) {
+        let dead = self.nodes.iter_mut().filter(|node| !node.is_running());
+        let restarting = dead.map(Server::restart);
         tokio::time::timeout(DEADLINE, futures::future::join_all(restarting))
             .await
             .expect("all nodes are ready again in time");

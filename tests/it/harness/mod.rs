@@ -8,6 +8,7 @@ mod codec;
 mod http;
 mod inbound;
 pub(crate) mod knowledge;
+mod links;
 mod patch;
 pub(crate) mod process;
 mod raw;

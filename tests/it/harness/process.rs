@@ -54,9 +54,25 @@ impl Options {
 
     /// Starts the server and waits until it says where it listens.
     pub(crate) async fn start(self) -> Server {
+        let mut server = self.launch();
+        server.until_ready().await;
+        server
+    }
+
+    /// Starts the server, which may never be ready.
+    pub(crate) fn launch(self) -> Server {
         let folder = tempfile::tempdir().expect("make a temporary folder");
-        let process = Process::spawn(&self, folder.path()).await;
+        let process = Process::launch(&self, folder.path());
         Server { options: self, folder, process: Some(process) }
+    }
+
+    /// Runs to the end of a start that must fail.
+    pub(crate) async fn run_to_end(self) -> Output {
+        let command = if self.production { "run" } else { "dev" };
+        let mut args = vec![command, "--port", "0", "--data-dir", "."];
+        args.extend(self.args.iter().map(String::as_str));
+        let env: Vec<_> = self.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+        run_to_end(&args, &env).await
     }
 }
 
@@ -112,6 +128,11 @@ impl Server {
         self.process().log.find(|line| line.contains(text)).is_some()
     }
 
+    /// Whether it was started and not ended since.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Ends it as a power cut would, and reaps it.
     pub(crate) fn kill9(&mut self) {
         self.process.take().expect("the server runs").kill();
@@ -119,8 +140,14 @@ impl Server {
 
     /// Starts it again on the same folder; the port is another one.
     pub(crate) async fn restart(&mut self) {
-        assert!(self.process.is_none(), "it is still running");
-        self.process = Some(Process::spawn(&self.options, self.folder.path()).await);
+        self.start_again();
+        self.until_ready().await;
+    }
+
+    /// Waits until it says where it listens.
+    pub(crate) async fn until_ready(&mut self) {
+        let process = self.process.as_mut().expect("the server runs");
+        process.ready = process.log.wait("the line that says where it listens", ready_in).await;
     }
 
     /// Changes a setting for its next start.
@@ -134,24 +161,46 @@ impl Server {
         self.process = Some(Process::launch(&self.options, self.folder.path()));
     }
 
+    /// Starts another one in its place: the same settings, an empty folder. The old one must be dead.
+    pub(crate) fn start_afresh(&mut self) {
+        self.folder = tempfile::tempdir().expect("make a temporary folder");
+        self.start_again();
+    }
+
     /// Asks it to stop (SIGTERM) and waits for its end, which must be an orderly one.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        signal("TERM", self.pid());
+        let (process, status) = self.ended().await;
+        let late = process.log.find(|line| line.contains("not closed in time"));
+        assert_eq!(late, None, "nothing holds on to the data");
+        status
+    }
+
+    /// Waits until it died by itself.
+    pub(crate) async fn died(&mut self) -> ExitStatus {
+        self.ended().await.1
+    }
+
+    async fn ended(&mut self) -> (Process, ExitStatus) {
         let mut process = self.process.take().expect("the server runs");
-        signal("TERM", process.child.id());
         let began = Instant::now();
         loop {
             if let Some(status) = process.child.try_wait().expect("it is our child") {
-                let late = process.log.find(|line| line.contains("not closed in time"));
-                assert_eq!(late, None, "nothing holds on to the data");
-                return status;
+                return (process, status);
             }
-            assert!(
-                began.elapsed() < Duration::from_secs(20),
-                "still running 20 s after SIGTERM\n{}",
-                process.log.tail()
-            );
+            assert!(began.elapsed() < DEADLINE, "still running\n{}", process.log.tail());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Stops it in its tracks (SIGSTOP): its connections stay, and it does nothing.
+    pub(crate) fn pause(&self) {
+        signal("STOP", self.pid());
+    }
+
+    /// Lets it go on after [`Server::pause`].
+    pub(crate) fn unpause(&self) {
+        signal("CONT", self.pid());
     }
 
     fn process(&self) -> &Process {
@@ -206,13 +255,6 @@ struct Process {
 }
 
 impl Process {
-    async fn spawn(options: &Options, folder: &Path) -> Self {
-        // Made before waiting, so that a server that never gets ready is killed as well.
-        let mut process = Self::launch(options, folder);
-        process.ready = process.log.wait("the line that says where it listens", ready_in).await;
-        process
-    }
-
     fn launch(options: &Options, folder: &Path) -> Self {
         let mut command = Command::new(BINARY);
         command.arg(if options.production { "run" } else { "dev" });

@@ -150,8 +150,13 @@ impl Client {
 
     /// Waits for the ack of an event emitted before.
     pub(crate) async fn ack(&self, id: u64, name: &str) -> Value {
+        self.ack_within(DEADLINE, id, name).await
+    }
+
+    /// As [`Client::ack`], with another deadline.
+    pub(crate) async fn ack_within(&self, deadline: Duration, id: u64, name: &str) -> Value {
         let args = self
-            .wait(&format!("ack of {name}"), |records| {
+            .wait_within(deadline, &format!("ack of {name}"), |records| {
                 records.iter().find_map(|record| match record {
                     Record::Ack { id: of, args } if *of == id => Some(args.clone()),
                     _ => None,
