@@ -183,12 +183,7 @@ impl Gateway {
 
     async fn serve(&self, asked: Asked) {
         // A retry is answered as the first time, whatever has changed since.
-        if let Some(reply) = asked.key.as_ref().and_then(|key| self.first_answer(key)) {
-            battle::answer_retry(&self.host, asked.responder, &reply);
-            // The answer may come from the battle's worker; one way or another it comes.
-            let _ = tokio::time::timeout(ANSWER_TIMEOUT, asked.answered).await;
-            return;
-        }
+        let Some(asked) = self.not_answered_before(asked).await else { return };
         match asked.responder.event() {
             Event::GetServerState => asked.responder.success(state::server_state(&self.cluster)),
             Event::JoinMatchmaking => self.join_matchmaking(asked).await,
@@ -203,6 +198,25 @@ impl Gateway {
             | Event::GetPlayerTimerState
             | Event::GetAllPlayerTimerStates
             | Event::GetTimerConfig => self.ask_battle(asked).await,
+        }
+    }
+
+    /// Answers what was answered before under the same request id; gives anything else back.
+    async fn not_answered_before(&self, asked: Asked) -> Option<Asked> {
+        let Some(reply) = asked.key.as_ref().and_then(|key| self.first_answer(key)) else {
+            return Some(asked);
+        };
+        battle::answer_retry(&self.host, asked.responder, &reply);
+        // The answer may come from the battle's worker; one way or another it comes.
+        let _ = tokio::time::timeout(ANSWER_TIMEOUT, asked.answered).await;
+        None
+    }
+
+    /// Refuses what is not possible in the state as it is now. That may be the very doing of a first
+    /// try that was on its way when this one came: then it gets that one's answer.
+    async fn refuse(&self, asked: Asked, refusal: Refusal) {
+        if let Some(asked) = self.not_answered_before(asked).await {
+            asked.responder.refuse(refusal);
         }
     }
 

@@ -47,7 +47,7 @@ impl Gateway {
 
     pub(super) async fn ready(&self, asked: Asked) {
         let Some((room, seat)) = self.room_of(&asked.socket) else {
-            return asked.responder.refuse(Refusal::new("ROOM_NOT_FOUND", "BATTLE_NOT_FOUND"));
+            return self.refuse(asked, Refusal::new("ROOM_NOT_FOUND", "BATTLE_NOT_FOUND")).await;
         };
         let Some(known) = self.look(room, move |replica| replica.is_ready(seat)).await else {
             return asked.responder.error("BATTLE_NOT_FOUND");
@@ -59,8 +59,10 @@ impl Gateway {
     }
 
     pub(super) async fn submit_selection(&self, asked: Asked) {
+        let event = asked.responder.event();
+        let refused = |details: &str| Refusal::new(event.error_code(), details);
         let Some((room, seat)) = self.room_of(&asked.socket) else {
-            return asked.responder.error("BATTLE_NOT_FOUND");
+            return self.refuse(asked, refused("BATTLE_NOT_FOUND")).await;
         };
         let Ok(selection) = selection::parse(&asked.payload, asked.socket.session.player) else {
             return asked.responder.error("INVALID_SELECTION_DATA");
@@ -73,11 +75,11 @@ impl Gateway {
             if awaited || replica.admits_optional(seat) { verdict } else { Verdict::NotLegal }
         });
         match verdict.await {
-            None => asked.responder.error("BATTLE_NOT_FOUND"),
+            None => self.refuse(asked, refused("BATTLE_NOT_FOUND")).await,
             Some(Verdict::Accepted) => {
                 self.input(asked, room, Input::Select(seat, text)).await;
             }
-            Some(verdict) => asked.responder.error(verdict_details(verdict)),
+            Some(verdict) => self.refuse(asked, refused(verdict_details(verdict))).await,
         }
     }
 
