@@ -25,6 +25,7 @@
 //! snapshots/  <position>-<number>.snap files and `current`, which names the valid one
 //! ```
 
+mod database;
 mod durable;
 mod error;
 mod files;

@@ -6,57 +6,42 @@
 //! backward. Batches stay small: sled holds a lock of the whole *process* while it applies one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
-use std::time::Instant;
 
 use parking_lot::Mutex;
-use sled::{Batch, Db, Tree};
+use sled::{Batch, Tree};
 
+use crate::database::{BATCH_BYTES_MAX, Database};
 use crate::error::StorageError;
-use crate::files;
-use crate::header::{Folder, LOCK_PATIENCE, LOCK_PAUSE};
+use crate::header::Folder;
 use crate::keys;
 use crate::pieces::{self, Joined};
-
-/// Bytes in one sled batch.
-const BATCH_BYTES_MAX: usize = 64 * 1024;
-/// Memory that sled may use for its pages.
-const SLED_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The log database. Clones share it.
 #[derive(Clone)]
 pub(crate) struct LogDisk {
-    db: Db,
+    db: Database,
     meta: Tree,
     segments: Arc<Mutex<BTreeMap<u64, Tree>>>,
-    /// sled's file by our own handle: its flush does not reach the disk, `fdatasync` does.
-    file: Arc<File>,
-    path: PathBuf,
 }
 
 impl LogDisk {
     /// Opens the folder's log database, or makes it if the folder is new.
     pub(crate) fn open(folder: &mut Folder) -> Result<Self, StorageError> {
         let path = folder.log_path();
-        let file_path = path.join("db");
-        if !folder.is_new() && !file_path.is_file() {
-            return Err(StorageError::Corrupt(format!("{} is missing", file_path.display())));
+        if !folder.is_new() && !Database::is_at(&path) {
+            return Err(StorageError::Corrupt(format!("{} is missing", path.display())));
         }
-        let db = open_sled(&path)?;
-        let meta = db.open_tree(keys::META).map_err(StorageError::database("open the log"))?;
-        let file = File::open(&file_path).map_err(StorageError::io("open", &file_path))?;
-        let disk = Self { db, meta, segments: Arc::default(), file: Arc::new(file), path };
+        let db = Database::open(&path)?;
+        let meta = db.tree(keys::META)?;
+        let disk = Self { db, meta, segments: Arc::default() };
         if folder.is_new() {
             disk.put_meta(keys::FOLDER, &folder.id().0)?;
             disk.sync()?;
-            files::sync_folder(&disk.path)?;
-            files::sync_folder(folder.path())?;
+            disk.db.sync_names(folder)?;
             folder.set_ready()?;
         } else if disk.meta(keys::FOLDER)?.as_deref() != Some(&folder.id().0) {
-            let path = disk.path.display();
+            let path = path.display();
             return Err(StorageError::Corrupt(format!(
                 "{path} is cut off or belongs to another data folder"
             )));
@@ -69,7 +54,7 @@ impl LogDisk {
         let mut segments = self.segments.lock();
         for name in self.db.tree_names() {
             let Some(segment) = keys::parse_segment(&name) else { continue };
-            let tree = self.db.open_tree(&name).map_err(StorageError::database("open the log"))?;
+            let tree = self.db.tree(&name)?;
             segments.insert(segment, tree);
         }
         Ok(())
@@ -104,20 +89,12 @@ impl LogDisk {
 
     /// Makes everything written so far durable.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
-        self.db.flush().map_err(StorageError::database("flush the log"))?;
-        self.file.sync_data().map_err(StorageError::io("sync", &self.path))?;
-        self.refuse_blobs()
+        self.db.sync()
     }
 
-    /// sled's files for large values are never synced: nothing may be in them.
+    /// See [`Database::refuse_blobs`].
     pub(crate) fn refuse_blobs(&self) -> Result<(), StorageError> {
-        let path = self.path.join("blobs");
-        match fs::read_dir(&path).map(|mut files| files.next().is_none()) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(StorageError::Unsynced { path }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(StorageError::io("list", &path)(error)),
-        }
+        self.db.refuse_blobs()
     }
 
     /// Writes entries in the order given.
@@ -219,19 +196,14 @@ impl LogDisk {
         if let Some(tree) = self.segment(segment) {
             return Ok(tree);
         }
-        let tree = self
-            .db
-            .open_tree(keys::segment_name(segment))
-            .map_err(StorageError::database("write the log"))?;
+        let tree = self.db.tree(keys::segment_name(segment))?;
         self.segments.lock().insert(segment, tree.clone());
         Ok(tree)
     }
 
     fn drop_segment(&self, segment: u64) -> Result<(), StorageError> {
         self.segments.lock().remove(&segment);
-        let name = keys::segment_name(segment);
-        self.db.drop_tree(name).map_err(StorageError::database("shorten the log"))?;
-        Ok(())
+        self.db.drop_tree(keys::segment_name(segment))
     }
 }
 
@@ -262,34 +234,4 @@ impl BatchWriter<'_> {
         }
         Ok(())
     }
-}
-
-/// sled checks its own file with assertions in some places: a panic there is damage, said politely.
-fn open_sled(path: &Path) -> Result<Db, StorageError> {
-    let open = || {
-        // No flush by itself: only the writer decides when, and it syncs afterwards.
-        sled::Config::new().path(path).flush_every_ms(None).cache_capacity(SLED_CACHE_BYTES).open()
-    };
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    loop {
-        match std::panic::catch_unwind(open) {
-            Ok(Ok(db)) => return Ok(db),
-            // The folder's own lock is held here: a former owner is letting go.
-            Ok(Err(source)) if is_locked(&source) && Instant::now() < deadline => {
-                thread::sleep(LOCK_PAUSE);
-            }
-            Ok(Err(source)) => {
-                return Err(StorageError::Database { doing: "open the log", source });
-            }
-            Err(_) => {
-                let text = format!("{} can't be recovered", path.display());
-                return Err(StorageError::Corrupt(text));
-            }
-        }
-    }
-}
-
-/// sled says so in words only.
-fn is_locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }

@@ -1,0 +1,118 @@
+//! A sled database whose writes reach the disk when we say so.
+//!
+//! sled's own flush does not: each is followed by `fdatasync` of its file, through a handle of our
+//! own. sled orders all writes of one database in that file, so what a crash leaves is a prefix of
+//! what was written. It puts large values into files of their own, which it never syncs: whoever
+//! writes cuts them (`pieces.rs`), and a file that is there all the same is an error.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use sled::{Db, Tree};
+
+use crate::error::StorageError;
+use crate::files;
+use crate::header::{Folder, LOCK_PATIENCE, LOCK_PAUSE};
+
+/// Bytes in one sled batch: sled holds a lock of the whole *process* while it applies one.
+pub(crate) const BATCH_BYTES_MAX: usize = 64 * 1024;
+/// Memory that one database may use for its pages.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// sled's file in its folder.
+const FILE: &str = "db";
+
+/// An open database. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Database {
+    db: Db,
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+impl Database {
+    /// Whether there is one in this folder.
+    pub(crate) fn is_at(path: &Path) -> bool {
+        path.join(FILE).is_file()
+    }
+
+    /// Opens the database in a folder, or makes it.
+    pub(crate) fn open(path: &Path) -> Result<Self, StorageError> {
+        let db = open_sled(path)?;
+        let file_path = path.join(FILE);
+        let file = File::open(&file_path).map_err(StorageError::io("open", &file_path))?;
+        Ok(Self { db, file: Arc::new(file), path: path.into() })
+    }
+
+    /// Makes the names of a new database durable.
+    pub(crate) fn sync_names(&self, folder: &Folder) -> Result<(), StorageError> {
+        files::sync_folder(&self.path)?;
+        files::sync_folder(folder.path())
+    }
+
+    /// Opens a tree, or makes it.
+    pub(crate) fn tree(&self, name: impl AsRef<[u8]>) -> Result<Tree, StorageError> {
+        self.db.open_tree(name).map_err(StorageError::database("open a table"))
+    }
+
+    /// The names of all trees.
+    pub(crate) fn tree_names(&self) -> Vec<sled::IVec> {
+        self.db.tree_names()
+    }
+
+    /// Removes a tree and all that is in it.
+    pub(crate) fn drop_tree(&self, name: impl AsRef<[u8]>) -> Result<(), StorageError> {
+        self.db.drop_tree(name).map_err(StorageError::database("drop a table"))?;
+        Ok(())
+    }
+
+    /// Makes everything written so far durable.
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        self.db.flush().map_err(StorageError::database("flush"))?;
+        self.file.sync_data().map_err(StorageError::io("sync", &self.path))?;
+        self.refuse_blobs()
+    }
+
+    /// sled's files for large values are never synced: nothing may be in them.
+    pub(crate) fn refuse_blobs(&self) -> Result<(), StorageError> {
+        let path = self.path.join("blobs");
+        match fs::read_dir(&path).map(|mut files| files.next().is_none()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StorageError::Unsynced { path }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StorageError::io("list", &path)(error)),
+        }
+    }
+}
+
+/// sled checks its own file with assertions in some places: a panic there is damage, said politely.
+fn open_sled(path: &Path) -> Result<Db, StorageError> {
+    let open = || {
+        // No flush by itself: only the writer decides when, and it syncs afterwards.
+        sled::Config::new().path(path).flush_every_ms(None).cache_capacity(CACHE_BYTES).open()
+    };
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match std::panic::catch_unwind(open) {
+            Ok(Ok(db)) => return Ok(db),
+            // The folder's own lock is held here: a former owner is letting go.
+            Ok(Err(source)) if is_locked(&source) && Instant::now() < deadline => {
+                thread::sleep(LOCK_PAUSE);
+            }
+            Ok(Err(source)) => {
+                return Err(StorageError::Database { doing: "open the database", source });
+            }
+            Err(_) => {
+                let text = format!("{} can't be recovered", path.display());
+                return Err(StorageError::Corrupt(text));
+            }
+        }
+    }
+}
+
+/// sled says so in words only.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}
