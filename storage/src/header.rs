@@ -25,6 +25,7 @@ const HEADER_BYTES_MAX: u64 = 4096;
 const LOCK: &str = "lock";
 const LOG: &str = "log";
 const SNAPSHOTS: &str = "snapshots";
+const RECORDS: &str = "records";
 
 /// The random name of a data folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +115,13 @@ impl Folder {
         self.path.join(SNAPSHOTS)
     }
 
+    pub(crate) fn records_path(&self) -> PathBuf {
+        self.path.join(RECORDS)
+    }
+
     fn start_over(&self) -> Result<(), StorageError> {
         self.write_header()?;
-        for path in [self.log_path(), self.snapshots_path()] {
+        for path in [self.log_path(), self.snapshots_path(), self.records_path()] {
             if path.exists() {
                 fs::remove_dir_all(&path).map_err(StorageError::io("remove", &path))?;
             }

@@ -1,4 +1,4 @@
-//! All keys and tree names of the log database. No other file spells one.
+//! All keys and tree names of both databases. No other file spells one.
 //!
 //! Log entries live in one tree for each [`SEGMENT_ENTRIES`] indexes, because dropping a tree is some
 //! fifty times faster than removing its keys: purging is dropping.
@@ -47,4 +47,45 @@ pub(crate) fn piece(index: u64, number: u16) -> [u8; 10] {
 /// The index that a piece's key belongs to.
 pub(crate) fn piece_index(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.get(..8)?.try_into().ok()?))
+}
+
+const GENERATION_PREFIX: &str = "records/";
+
+/// The name of a generation's tree.
+pub(crate) fn generation_name(generation: u64) -> String {
+    format!("{GENERATION_PREFIX}{generation}")
+}
+
+/// The generation of a tree, if it is one of records.
+pub(crate) fn parse_generation(name: &[u8]) -> Option<u64> {
+    std::str::from_utf8(name).ok()?.strip_prefix(GENERATION_PREFIX)?.parse().ok()
+}
+
+/// The position of a generation's records.
+pub(crate) fn generation_position(generation: u64) -> String {
+    format!("position/{generation}")
+}
+
+/// What all pieces of a record start with: the key's length first, so that no key starts another one.
+pub(crate) fn record_prefix(key: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(key.len()).unwrap_or(u8::MAX);
+    [&[length], key].concat()
+}
+
+/// The key of one piece of a record.
+pub(crate) fn record_piece(key: &[u8], number: usize) -> Vec<u8> {
+    let number = u16::try_from(number).expect("values are bounded");
+    [&record_prefix(key)[..], &number.to_be_bytes()].concat()
+}
+
+/// Behind all pieces of the record with this prefix; an empty one is before all records.
+pub(crate) fn after_record(prefix: &[u8]) -> Vec<u8> {
+    if prefix.is_empty() { Vec::new() } else { [prefix, &[0xff; 3]].concat() }
+}
+
+/// The record's key that a piece belongs to.
+pub(crate) fn parse_record(stored: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = stored.split_first()?;
+    let (key, number) = rest.split_at_checked(usize::from(*length))?;
+    (number.len() == 2).then_some(key)
 }

@@ -1,6 +1,6 @@
 //! Durability: bytes on this node's disk, and when they are really there.
 //!
-//! This crate keeps a Raft log, a vote and snapshots. It knows **bytes, not meanings**: what an
+//! This crate keeps a Raft log, a vote, snapshots and records. It knows **bytes, not meanings**: what an
 //! entry says is the business of its caller, who hands in types that can turn themselves into bytes
 //! ([`Record`]).
 //!
@@ -22,6 +22,7 @@
 //! header      format, folder id, node id, checksum (text)
 //! lock        held exclusively by the running process
 //! log/        sled: tree `meta` and one tree for each 8192 log indexes
+//! records/    sled: a tree of records for each generation, one of which is valid
 //! snapshots/  <position>-<number>.snap files and `current`, which names the valid one
 //! ```
 
@@ -35,6 +36,7 @@ mod log_cache;
 mod log_disk;
 mod log_store;
 mod pieces;
+mod records;
 mod snapshot_file;
 mod snapshot_store;
 
@@ -42,5 +44,6 @@ pub use durable::Done;
 pub use error::StorageError;
 pub use header::{Folder, FolderId};
 pub use log_store::{LogStore, Purged, Record};
+pub use records::{Base, Change, Filling, RECORD_KEY_MAX, RecordStore, RecordStream};
 pub use snapshot_file::{SnapshotFile, SnapshotReader};
 pub use snapshot_store::SnapshotStore;

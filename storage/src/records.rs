@@ -1,0 +1,345 @@
+//! Records on the disk: keys and values as they were at one position of the log.
+//!
+//! sled has no view of a point in time, so the tree on disk (the *base*) always holds the state at one
+//! position, and what came later is in its user's memory. Moving on means to write all changes up to a
+//! later position ([`Base::redo`]); the caller keeps them in a file of its own until that is done, and
+//! does it again after a crash: writing a change twice changes nothing.
+//!
+//! A base can be read from end to end while it moves on ([`RecordStream`]): what is about to be
+//! overwritten and was not read yet is remembered. There is one such reader at a time, and it is
+//! cancelled when it would have to remember too much.
+//!
+//! A base that comes from elsewhere fills a *generation* of its own ([`Filling`]) beside the valid
+//! one. Which is valid, the caller says when it opens; all others are leftovers and are dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use sled::{Batch, Tree};
+
+mod stream;
+
+pub use stream::RecordStream;
+
+use self::stream::Streaming;
+use crate::database::{BATCH_BYTES_MAX, Database};
+use crate::error::StorageError;
+use crate::header::Folder;
+use crate::keys;
+use crate::pieces::{self, Joined};
+
+/// Bytes of a record's key, 1 at least.
+pub const RECORD_KEY_MAX: usize = 64;
+/// Bytes after which a long write is synced, so that no sync takes long: the log's waits behind it.
+const SYNC_BYTES: usize = 1024 * 1024;
+
+/// A key and its new value; `None`: it is removed.
+pub type Change<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The records of a data folder.
+pub struct RecordStore {
+    shared: Arc<Shared>,
+    valid: Mutex<Base>,
+}
+
+struct Shared {
+    db: Database,
+    meta: Tree,
+    /// Whether a generation is being filled: there is room for one.
+    filling: AtomicBool,
+}
+
+/// The records of one generation. Clones share them.
+#[derive(Clone)]
+pub struct Base {
+    shared: Arc<Shared>,
+    tree: Tree,
+    generation: u64,
+    position: Arc<Mutex<u64>>,
+    streaming: Arc<Mutex<Streaming>>,
+}
+
+impl RecordStore {
+    /// Opens the records of a folder with this generation valid; one that was never filled is empty and
+    /// at position 0. Drops all others.
+    pub fn open(folder: &Folder, generation: u64) -> Result<Self, StorageError> {
+        let path = folder.records_path();
+        let is_new = !Database::is_at(&path);
+        let db = Database::open(&path)?;
+        db.refuse_blobs()?;
+        let meta = db.tree(keys::META)?;
+        if is_new {
+            meta.insert(keys::FOLDER, &folder.id().0).map_err(writing)?;
+            db.sync()?;
+            db.sync_names(folder)?;
+        } else if meta.get(keys::FOLDER).map_err(reading)?.as_deref() != Some(&folder.id().0[..]) {
+            let path = path.display();
+            return Err(StorageError::Corrupt(format!(
+                "{path} is cut off or belongs to another data folder"
+            )));
+        }
+        let shared = Arc::new(Shared { db, meta, filling: AtomicBool::new(false) });
+        let valid = Mutex::new(Base::open(&shared, generation)?);
+        let store = Self { shared, valid };
+        store.drop_others()?;
+        Ok(store)
+    }
+
+    /// The valid records.
+    pub fn valid(&self) -> Base {
+        self.valid.lock().clone()
+    }
+
+    /// Begins another generation, for a state that comes from elsewhere. `None`: one is being filled.
+    pub fn begin(&self) -> Result<Option<Filling>, StorageError> {
+        let Some(room) = Room::take(&self.shared) else { return Ok(None) };
+        let generation = self.valid.lock().generation + 1;
+        self.shared.db.drop_tree(keys::generation_name(generation))?;
+        self.shared.meta.remove(keys::generation_position(generation)).map_err(writing)?;
+        let base = Base::open(&self.shared, generation)?;
+        Ok(Some(Filling { base, batch: Batch::default(), batched: 0, unsynced: 0, _room: room }))
+    }
+
+    /// Makes the generation after the valid one the valid one, after it was filled. The other's records
+    /// stay until [`Self::drop_others`]: somebody may be reading them.
+    pub fn switch_to(&self, generation: u64) -> Result<Base, StorageError> {
+        let base = Base::open(&self.shared, generation)?;
+        if base.position() == 0 {
+            return Err(StorageError::Corrupt(format!("records {generation} are not complete")));
+        }
+        *self.valid.lock() = base.clone();
+        Ok(base)
+    }
+
+    /// Drops all records that are not valid.
+    pub fn drop_others(&self) -> Result<(), StorageError> {
+        let valid = self.valid.lock().generation;
+        // One that is being filled is not left over.
+        let Some(_room) = Room::take(&self.shared) else { return Ok(()) };
+        for name in self.shared.db.tree_names() {
+            if keys::parse_generation(&name).is_some_and(|generation| generation != valid) {
+                self.shared.db.drop_tree(name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Base {
+    fn open(shared: &Arc<Shared>, generation: u64) -> Result<Self, StorageError> {
+        let tree = shared.db.tree(keys::generation_name(generation))?;
+        let stored = shared.meta.get(keys::generation_position(generation)).map_err(reading)?;
+        let position = match stored {
+            None => 0,
+            Some(bytes) => {
+                let bytes = <[u8; 8]>::try_from(&*bytes);
+                let bytes = bytes.map_err(|_| {
+                    StorageError::Corrupt("the position of the records is no number".into())
+                })?;
+                u64::from_be_bytes(bytes)
+            }
+        };
+        Ok(Self {
+            shared: Arc::clone(shared),
+            tree,
+            generation,
+            position: Arc::new(Mutex::new(position)),
+            streaming: Arc::default(),
+        })
+    }
+
+    /// Which generation this is.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The position whose state this is.
+    pub fn position(&self) -> u64 {
+        *self.position.lock()
+    }
+
+    /// A record's value.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let mut found = Vec::new();
+        for piece in self.tree.scan_prefix(keys::record_prefix(key)).values() {
+            found.push(piece.map_err(reading)?);
+        }
+        if found.is_empty() { Ok(None) } else { whole(key, &found).map(Some) }
+    }
+
+    /// All records, in the order of their keys' lengths and then their keys. While the base moves on,
+    /// what is seen belongs to no position.
+    pub fn iter(&self) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StorageError>> + use<> {
+        stream::records(self.tree.iter())
+    }
+
+    /// Writes changes, and states that this is the state at a later position. Durable when it returns;
+    /// until then some of them are.
+    pub fn redo<'a>(
+        &self,
+        position: u64,
+        changes: impl Iterator<Item = Change<'a>>,
+    ) -> Result<(), StorageError> {
+        self.streaming.lock().moving = true;
+        let (mut gathered, mut bytes, mut unsynced) = (Vec::new(), 0, 0);
+        for (key, value) in changes {
+            gathered.push((key, value));
+            bytes += key.len() + value.map_or(0, <[u8]>::len);
+            if bytes > BATCH_BYTES_MAX / 2 {
+                self.write(&gathered)?;
+                gathered.clear();
+                unsynced += std::mem::take(&mut bytes);
+            }
+            if unsynced > SYNC_BYTES {
+                self.shared.db.sync()?;
+                unsynced = 0;
+            }
+        }
+        self.write(&gathered)?;
+        // Behind the changes: the database keeps the order.
+        self.set_position(position)?;
+        self.streaming.lock().moving = false;
+        Ok(())
+    }
+
+    fn write(&self, changes: &[Change<'_>]) -> Result<(), StorageError> {
+        let mut streaming = self.streaming.lock();
+        let mut writer = Writer { tree: &self.tree, batch: Batch::default(), bytes: 0 };
+        for (key, value) in changes {
+            let before = self.tree.scan_prefix(keys::record_prefix(key)).keys();
+            let before = before.collect::<Result<Vec<_>, _>>().map_err(reading)?;
+            if streaming.wants(key) {
+                streaming.remember(key, self.get(key)?);
+            }
+            for old in before {
+                writer.make_room(old.len())?;
+                writer.batch.remove(old);
+            }
+            if let Some(value) = value {
+                for (at, piece) in cut(key, value)?.into_iter().enumerate() {
+                    writer.make_room(piece.len())?;
+                    writer.batch.insert(keys::record_piece(key, at), piece);
+                }
+            }
+        }
+        writer.write()
+    }
+
+    fn set_position(&self, position: u64) -> Result<(), StorageError> {
+        let mut current = self.position.lock();
+        let key = keys::generation_position(self.generation);
+        self.shared.meta.insert(key, &position.to_be_bytes()).map_err(writing)?;
+        self.shared.db.sync()?;
+        *current = position;
+        Ok(())
+    }
+}
+
+/// A generation that is being filled. Dropped before it was switched to, it is a leftover.
+pub struct Filling {
+    base: Base,
+    batch: Batch,
+    batched: usize,
+    unsynced: usize,
+    _room: Room,
+}
+
+impl Filling {
+    /// Which generation it will be.
+    pub fn generation(&self) -> u64 {
+        self.base.generation
+    }
+
+    /// Adds a record.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        for (at, piece) in cut(key, value)?.into_iter().enumerate() {
+            self.batched += piece.len();
+            self.batch.insert(keys::record_piece(key, at), piece);
+        }
+        if self.batched > BATCH_BYTES_MAX / 2 { self.write() } else { Ok(()) }
+    }
+
+    /// States that all is there. Durable when it returns.
+    pub fn finish(mut self, position: u64) -> Result<(), StorageError> {
+        self.write()?;
+        self.base.set_position(position)
+    }
+
+    fn write(&mut self) -> Result<(), StorageError> {
+        self.unsynced += std::mem::take(&mut self.batched);
+        self.base.tree.apply_batch(std::mem::take(&mut self.batch)).map_err(writing)?;
+        if self.unsynced > SYNC_BYTES {
+            self.unsynced = 0;
+            self.base.shared.db.sync()?;
+        }
+        Ok(())
+    }
+}
+
+/// Holds the room for a generation that is being filled.
+struct Room(Arc<Shared>);
+
+impl Room {
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        let was_taken = shared.filling.swap(true, Ordering::AcqRel);
+        (!was_taken).then(|| Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.filling.store(false, Ordering::Release);
+    }
+}
+
+/// Gathers the changes of one call into batches of bounded size.
+struct Writer<'a> {
+    tree: &'a Tree,
+    batch: Batch,
+    bytes: usize,
+}
+
+impl Writer<'_> {
+    fn make_room(&mut self, bytes: usize) -> Result<(), StorageError> {
+        if self.bytes + bytes > BATCH_BYTES_MAX {
+            self.write()?;
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), StorageError> {
+        self.bytes = 0;
+        self.tree.apply_batch(std::mem::take(&mut self.batch)).map_err(writing)
+    }
+}
+
+fn cut(key: &[u8], value: &[u8]) -> Result<Vec<Vec<u8>>, StorageError> {
+    if !(1..=RECORD_KEY_MAX).contains(&key.len()) {
+        return Err(StorageError::Stopped(format!("a record's key has {} bytes", key.len())));
+    }
+    let too_large = || StorageError::Stopped(format!("a record has {} bytes", value.len()));
+    pieces::cut(value).ok_or_else(too_large)
+}
+
+fn whole(key: &[u8], found: &[sled::IVec]) -> Result<Vec<u8>, StorageError> {
+    match pieces::join(found.iter().map(AsRef::as_ref)) {
+        Joined::Whole(value) => Ok(value),
+        Joined::Incomplete | Joined::Damaged => {
+            let key = String::from_utf8_lossy(key).into_owned();
+            Err(StorageError::Corrupt(format!("the record {key:?} is not what was written")))
+        }
+    }
+}
+
+fn reading(error: sled::Error) -> StorageError {
+    StorageError::database("read the records")(error)
+}
+
+fn writing(error: sled::Error) -> StorageError {
+    StorageError::database("write the records")(error)
+}
+
+#[cfg(test)]
+mod tests;
