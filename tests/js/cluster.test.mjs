@@ -42,15 +42,19 @@ test('battles between players on different nodes go on while nodes are killed at
   const playing = async () => {
     while (kills < KILLS) {
       const pairs = []
-      for (let pair = 0; pair < PAIRS; pair += 1) {
-        const players = [
-          await Wanderer.create(cluster.nodes, pair % 3, 0),
-          await Wanderer.create(cluster.nodes, (pair + 1) % 3, 1),
-        ]
-        await Promise.all(players.map(player => player.match()))
-        pairs.push(players)
+      try {
+        for (let pair = 0; pair < PAIRS; pair += 1) {
+          const players = []
+          pairs.push(players)
+          for (const number of [0, 1]) {
+            players.push(await Wanderer.create(cluster.nodes, (pair + number) % 3, number))
+          }
+          await Promise.all(players.map(player => player.match()))
+        }
+        await Promise.all(pairs.map(fought))
+      } finally {
+        pairs.flat().forEach(player => player.close())
       }
-      await Promise.all(pairs.map(players => fought(players)))
       battles += PAIRS
       retries += pairs.flat().reduce((sum, player) => sum + player.retries, 0)
     }
@@ -66,16 +70,11 @@ test('battles between players on different nodes go on while nodes are killed at
 
 /** Both fight to the end, and have heard the same wherever both were listening. */
 async function fought([a, b]) {
-  try {
-    const [end, same] = await Promise.all([a.fight(), b.fight()])
-    assert.equal(end.sequenceId, same.sequenceId)
-    for (const [number, message] of a.story) {
-      const other = b.story.get(number)
-      if (other) assert.deepEqual(message, other, `message ${number}`)
-    }
-    assert.ok([a, b].some(player => player.story.get(end.sequenceId)?.[0] === 'BATTLE_END'), 'somebody heard the end')
-  } finally {
-    a.close()
-    b.close()
+  const [end, same] = await Promise.all([a.fight(), b.fight()])
+  assert.equal(end.sequenceId, same.sequenceId)
+  for (const [number, message] of a.story) {
+    const other = b.story.get(number)
+    if (other) assert.deepEqual(message, other, `message ${number}`)
   }
+  assert.ok([a, b].some(player => player.story.get(end.sequenceId)?.[0] === 'BATTLE_END'), 'somebody heard the end')
 }

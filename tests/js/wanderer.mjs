@@ -33,6 +33,7 @@ export class Wanderer {
   #ended
   #news = () => {}
   #requests = 0
+  #closed = false
 
   /** `nodes` are those of the cluster; the first try goes to the one at `home`. */
   static async create(nodes, home, number) {
@@ -78,6 +79,8 @@ export class Wanderer {
             // that replaces one made before the connection was lost may come too late.
             const late = !choice.sure && answer.details === 'INVALID_SELECTION'
             if (!late) this.#success(answer, { status: 'ACTION_ACCEPTED' })
+            // Whatever asked meanwhile may be what got this very choice.
+            if (!choice.sure) this.#sure = false
           }
           choice = undefined
           await pause()
@@ -89,7 +92,9 @@ export class Wanderer {
     return this.#ended
   }
 
+  /** Gives up, whatever it is doing. */
   close() {
+    this.#closed = true
     this.#socket?.close()
   }
 
@@ -100,7 +105,7 @@ export class Wanderer {
         await this.#arrive()
         return await work()
       } catch (error) {
-        if (!(error instanceof Lost)) throw error
+        if (!(error instanceof Lost) || this.#closed) throw error
         this.retries += 1
         await pause()
       }
