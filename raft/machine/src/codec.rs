@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::command::{Entry, Proposal};
-use crate::limits::{ENTRY_BYTES_MAX, SNAPSHOT_BYTES_MAX};
+use crate::limits::{ENTRY_BYTES_MAX, RECORD_BYTES_MAX, SNAPSHOT_BYTES_MAX};
 
 /// Names the format of entries: bincode 2, standard configuration.
 const ENTRY_FORMAT: u8 = 1;
@@ -81,6 +81,14 @@ pub(crate) fn decode_snapshot<T: DeserializeOwned>(
 ) -> Result<T, CodecError> {
     check_len(bytes.len(), SNAPSHOT_BYTES_MAX)?;
     decode::<T, { SNAPSHOT_BYTES_MAX * MEMORY_FACTOR }>(format, bytes)
+}
+
+pub(crate) fn decode_record<T: DeserializeOwned>(
+    format: u8,
+    bytes: &[u8],
+) -> Result<T, CodecError> {
+    check_len(bytes.len(), RECORD_BYTES_MAX)?;
+    decode::<T, { RECORD_BYTES_MAX * MEMORY_FACTOR }>(format, bytes)
 }
 
 /// Writes a value without format byte; the writer must take everything.

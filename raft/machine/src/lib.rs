@@ -82,6 +82,6 @@ pub use input::{
     SetupSeat,
 };
 pub use machine::{Machine, Position};
-pub use records::{MemoryRecords, Player, Records, RecordsFull};
+pub use records::{MemoryRecords, Player, Records};
 pub use snapshot::{LATEST_LEVEL, Snapshot, SnapshotV1};
 pub use view::{Counts, EndView, NodeView, RoomView, SeatView, SessionView, TicketView};

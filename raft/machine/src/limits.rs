@@ -28,8 +28,10 @@ pub const ADDRESS_LEN_MAX: usize = 64;
 /// Player names, characters (contract 6.2); the name is refused.
 pub const NAME_CHARS_MAX: usize = 50;
 
-/// Players in the in-memory records; creating another is refused (`PLAYERS_FULL`).
-pub const MEMORY_PLAYERS_MAX: usize = 100_000;
+/// Accounts in the records; creating another is refused (`PLAYERS_FULL`).
+pub const PLAYERS_MAX: u64 = 10_000_000;
+/// Bytes of one record; ours are far smaller.
+pub const RECORD_BYTES_MAX: usize = 16 * 1024;
 /// Connected sessions in the cluster; opening another is refused (`SESSIONS_FULL`).
 pub const SESSIONS_MAX: usize = 200_000;
 /// Connected sessions of one player; opening another is refused (`SESSIONS_FULL`).

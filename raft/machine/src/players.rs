@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::applied::Rejection;
 use crate::command::{CreatePlayer, RenamePlayer};
 use crate::ids::PlayerId;
-use crate::limits::NAME_CHARS_MAX;
+use crate::limits::{NAME_CHARS_MAX, PLAYERS_MAX};
 use crate::machine::{Machine, Turn};
 use crate::records::{Player, Records};
 
@@ -18,17 +18,19 @@ impl Machine {
         if turn.records.player(c.player).is_some() {
             return Err(Rejection::PlayerExists);
         }
-        store(
-            turn,
-            Player {
-                id: c.player,
-                name: Arc::clone(&c.name),
-                created: turn.wall,
-                last_login: turn.wall,
-                email: None,
-                email_bound: None,
-            },
-        )
+        if turn.records.player_count() >= PLAYERS_MAX {
+            return Err(Rejection::PlayersFull);
+        }
+        let player = Player {
+            id: c.player,
+            name: Arc::clone(&c.name),
+            created: turn.wall,
+            last_login: turn.wall,
+            email: None,
+            email_bound: None,
+        };
+        turn.records.put_player(player.clone());
+        Ok(player)
     }
 
     pub(crate) fn rename_player(
@@ -37,7 +39,9 @@ impl Machine {
     ) -> Result<Player, Rejection> {
         check_name(&c.name)?;
         let player = turn.records.player(c.player).ok_or(Rejection::PlayerUnknown)?;
-        store(turn, Player { name: Arc::clone(&c.name), ..player })
+        let player = Player { name: Arc::clone(&c.name), ..player };
+        turn.records.put_player(player.clone());
+        Ok(player)
     }
 }
 
@@ -53,11 +57,4 @@ fn check_name(name: &str) -> Result<(), Rejection> {
     // Bytes first: a name of megabytes is not worth counting.
     let bounded = name.len() <= 4 * NAME_CHARS_MAX && name.chars().count() <= NAME_CHARS_MAX;
     if bounded && !name.is_empty() { Ok(()) } else { Err(Rejection::NameInvalid) }
-}
-
-fn store(turn: &mut Turn<'_>, player: Player) -> Result<Player, Rejection> {
-    match turn.records.put_player(player.clone()) {
-        Ok(()) => Ok(player),
-        Err(_) => Err(Rejection::PlayersFull),
-    }
 }

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::WallTime;
+use crate::codec::{self, CodecError};
 use crate::ids::PlayerId;
-use crate::limits::MEMORY_PLAYERS_MAX;
+
+/// Names the format of a stored account.
+const PLAYER_FORMAT: u8 = 1;
 
 /// One account. Fields never change; a new version becomes a new type beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,16 +31,21 @@ pub struct Player {
 }
 
 impl Player {
+    /// Its bytes as a record.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(PLAYER_FORMAT, self)
+    }
+
+    /// The account in these bytes, whoever wrote them.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        codec::decode_record(PLAYER_FORMAT, bytes)
+    }
+
     /// Whether a token is needed to act as this player.
     pub fn is_registered(&self) -> bool {
         self.email.is_some()
     }
 }
-
-/// The records are full; nothing was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no more players can be stored")]
-pub struct RecordsFull;
 
 /// Where records live. Reads give the state at exactly the position being applied, on every node.
 pub trait Records {
@@ -45,13 +53,16 @@ pub trait Records {
     fn player(&self, id: PlayerId) -> Option<Player>;
 
     /// Stores an account, new or changed.
-    fn put_player(&mut self, player: Player) -> Result<(), RecordsFull>;
+    fn put_player(&mut self, player: Player);
 
-    /// All accounts in the order of their ids: for snapshots and digests.
+    /// How many accounts there are.
+    fn player_count(&self) -> u64;
+
+    /// All accounts in the order of their ids, however many: for digests, and for who has the time.
     fn players(&self) -> Box<dyn Iterator<Item = Player> + '_>;
 }
 
-/// Records in memory, bounded by [`MEMORY_PLAYERS_MAX`].
+/// Records in memory, for as long as it lasts.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryRecords {
     players: BTreeMap<PlayerId, Player>,
@@ -62,12 +73,12 @@ impl Records for MemoryRecords {
         self.players.get(&id).cloned()
     }
 
-    fn put_player(&mut self, player: Player) -> Result<(), RecordsFull> {
-        if self.players.len() >= MEMORY_PLAYERS_MAX && !self.players.contains_key(&player.id) {
-            return Err(RecordsFull);
-        }
+    fn put_player(&mut self, player: Player) {
         self.players.insert(player.id, player);
-        Ok(())
+    }
+
+    fn player_count(&self) -> u64 {
+        self.players.len() as u64
     }
 
     fn players(&self) -> Box<dyn Iterator<Item = Player> + '_> {

@@ -29,7 +29,7 @@ pub const LATEST_LEVEL: u32 = 1;
 
 const VERSION_1: u8 = 1;
 
-/// Everything that is replicated, at one position of the log.
+/// Everything that is replicated, at one position of the log; records where it says so.
 #[derive(Clone, Debug)]
 pub enum Snapshot {
     /// The first version.
@@ -47,6 +47,11 @@ impl Snapshot {
     /// The state as it is. Cheap to take where it is large (see [`Machine`]), records aside.
     pub fn take(machine: &Machine, records: &dyn Records) -> Self {
         Self::V1(SnapshotV1 { machine: machine.clone(), players: records.players().collect() })
+    }
+
+    /// The machine alone, where somebody else keeps the records of this position.
+    pub fn without_records(machine: &Machine) -> Self {
+        Self::V1(SnapshotV1 { machine: machine.clone(), players: Vec::new() })
     }
 
     /// Its bytes, version first.

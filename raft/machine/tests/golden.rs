@@ -15,9 +15,9 @@ use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, CodecError,
     Command, CreatePlayer, Digest, Effect, EndBattle, EndReason, Entry, Floor, Incarnation, Input,
     JoinQueue, KeyScope, LATEST_LEVEL, LeaveQueue, LogTime, Machine, MemoryRecords, NanoId,
-    NodeGone, NodeId, NodeUp, OpenSession, Outcome, PackRef, PlayerId, Proposal, RaiseLevel,
-    Records, RenamePlayer, RequestId, RoomId, ScopedKey, Seat, SessionKey, Snapshot, Tick,
-    TickBattle, WallTime, decode_entry, encode_entry,
+    NodeGone, NodeId, NodeUp, OpenSession, Outcome, PackRef, Player, PlayerId, Proposal,
+    RaiseLevel, Records, RenamePlayer, RequestId, RoomId, ScopedKey, Seat, SessionKey, Snapshot,
+    Tick, TickBattle, WallTime, decode_entry, encode_entry,
 };
 
 #[test]
@@ -71,6 +71,31 @@ fn a_released_snapshot_decodes_to_an_equal_machine() {
     let (restored, players) = Snapshot::decode(&bytes).unwrap().restore();
     assert_eq!(restored, machine);
     assert_eq!(players, records.players().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_stored_player_keeps_its_bytes_and_decodes_to_an_equal_one() {
+    let guest = Player {
+        id: player("ann"),
+        name: "Ann Ø".into(),
+        created: WallTime(1_750_406_400_000),
+        last_login: WallTime(1_750_406_400_001),
+        email: None,
+        email_bound: None,
+    };
+    let email = Some("bob@example.com".into());
+    let registered =
+        Player { id: player("bob"), email, email_bound: Some(WallTime(7)), ..guest.clone() };
+    let mut mint = Mint::new(testdata());
+    let mut file = mint.new_goldenfile("players-1.txt").unwrap();
+    for player in [&guest, &registered] {
+        writeln!(file, "{}", hex(&player.encode())).unwrap();
+    }
+    let stored = std::fs::read_to_string(testdata().join("players-1.txt")).unwrap_or_default();
+    for (line, player) in stored.lines().zip([guest, registered]) {
+        assert_eq!(Player::decode(&unhex(line)), Ok(player));
+    }
+    assert_eq!(Player::decode(&[9]), Err(CodecError::UnknownVersion(9)));
 }
 
 #[test]

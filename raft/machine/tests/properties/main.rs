@@ -30,7 +30,7 @@ fn replay(log: &[Entry], points: &[usize]) -> (Vec<Applied>, Machine, MemoryReco
             machine = restored;
             records = MemoryRecords::default();
             for player in players {
-                records.put_player(player).unwrap();
+                records.put_player(player);
             }
         }
         let entry = decode_entry(&encode_entry(entry).unwrap()).unwrap();
