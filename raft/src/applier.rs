@@ -15,12 +15,13 @@ use std::time::Instant;
 use openraft::EntryPayload;
 use openraft::storage::ApplyResponder;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use serverv2_machine::{AppliedEntry, Effect, Machine, MemoryRecords};
+use serverv2_machine::{AppliedEntry, Effect, Machine};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::cluster::Answer;
 use crate::feed::FeedSender;
 use crate::log_clock::LogClock;
+use crate::records::OverlayRecords;
 use crate::requests::Requests;
 use crate::types::{Batch, LogEntry, LogId, StoredMembership, TypeConfig};
 
@@ -28,15 +29,15 @@ use crate::types::{Batch, LogEntry, LogId, StoredMembership, TypeConfig};
 const WORK_MAX: usize = 16;
 
 /// Everything that is replicated, at one index.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct State {
     pub(crate) machine: Machine,
-    pub(crate) records: MemoryRecords,
+    pub(crate) records: OverlayRecords,
     pub(crate) applied: Option<LogId>,
     pub(crate) members: StoredMembership,
 }
 
-/// This node's copy of the replicated state. Written by the applier alone.
+/// This node's copy of the replicated state. Entries are written by the applier alone.
 #[derive(Clone, Default)]
 pub(crate) struct Replica(Arc<Shared>);
 
@@ -47,6 +48,12 @@ struct Shared {
 }
 
 impl Replica {
+    /// An empty state above these records.
+    pub(crate) fn on(records: OverlayRecords) -> Self {
+        let state = RwLock::new(State { records, ..State::default() });
+        Self(Arc::new(Shared { state, applied: watch::Sender::default() }))
+    }
+
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.0.state.read()
     }
@@ -57,7 +64,8 @@ impl Replica {
         let _ = self.0.applied.subscribe().wait_for(|applied| *applied >= index).await;
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    /// For a checkpoint, between two entries; entries are the applier's.
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.0.state.write()
     }
 
@@ -82,6 +90,8 @@ pub(crate) struct Applier {
     pub(crate) clock: Arc<LogClock>,
     /// Told when this very process is counted out.
     pub(crate) counted_out: Arc<Notify>,
+    /// Told when the records in memory want a checkpoint.
+    pub(crate) checkpoint: Arc<Notify>,
 }
 
 impl Applier {
@@ -141,8 +151,12 @@ impl Applier {
         state.applied = Some(log_id);
         self.feed.publish(AppliedEntry { index, applied: Arc::clone(&applied) });
         let at = state.machine.last_at();
+        let wants_checkpoint = state.records.wants_checkpoint();
         drop(guard);
 
+        if wants_checkpoint {
+            self.checkpoint.notify_one();
+        }
         self.clock.applied(at, Instant::now());
         for applied in &*applied {
             let own = |effect: &Effect| {

@@ -12,6 +12,7 @@ use crate::applier::{Applier, Replica};
 use crate::feed::FeedSender;
 use crate::log_adapter::{LogAdapter, Stores};
 use crate::log_clock::LogClock;
+use crate::records::OverlayRecords;
 use crate::requests::Requests;
 use crate::state_machine::StateMachine;
 use crate::types::TypeConfig;
@@ -28,13 +29,15 @@ impl StoreBuilder<TypeConfig, LogAdapter, StateMachine, TempDir> for Folders {
 
 fn stores(dir: &TempDir) -> (LogAdapter, StateMachine) {
     let (stores, _) = Stores::open(dir.path(), 1).unwrap();
-    let replica = Replica::default();
+    let records = OverlayRecords::on(stores.records.valid(), 0, Arc::default());
+    let replica = Replica::on(records);
     let applier = Applier {
         replica: replica.clone(),
         feed: FeedSender::default(),
         requests: Arc::new(Requests::new(NodeId(1), Incarnation(1))),
         clock: Arc::<LogClock>::default(),
         counted_out: Arc::default(),
+        checkpoint: Arc::default(),
     };
     let state_machine = StateMachine::new(replica, applier.start().unwrap(), Arc::clone(&stores));
     (LogAdapter(stores), state_machine)

@@ -27,6 +27,7 @@
 
 mod applier;
 mod batcher;
+mod checkpoint;
 mod cluster;
 mod codec;
 #[cfg(test)]
@@ -42,6 +43,7 @@ mod log_clock;
 mod network;
 mod node;
 mod presence;
+mod records;
 mod requests;
 mod stamp;
 mod state_machine;

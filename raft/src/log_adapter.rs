@@ -14,9 +14,12 @@ use std::sync::Arc;
 
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
-use serverv2_storage::{Folder, FolderId, LogStore, Purged, SnapshotStore, StorageError};
+use serverv2_storage::{
+    Folder, FolderId, LogStore, Purged, RecordStore, SnapshotStore, StorageError,
+};
 use tokio::sync::oneshot;
 
+use crate::checkpoint;
 use crate::codec::{self, LogRecord};
 use crate::types::{LogEntry, LogId, TypeConfig, Vote};
 
@@ -27,6 +30,7 @@ const REPLICATION_READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) struct Stores {
     pub(crate) log: LogStore<LogRecord>,
     pub(crate) snapshots: SnapshotStore,
+    pub(crate) records: RecordStore,
     pub(crate) folder: Folder,
     /// Dropped last: tells that the folder may be opened again.
     _closed: oneshot::Sender<()>,
@@ -41,8 +45,9 @@ impl Stores {
         let mut folder = Folder::open(path, node)?;
         let log = LogStore::open(&mut folder)?;
         let snapshots = SnapshotStore::open(&folder)?;
+        let records = open_records(&folder, &snapshots)?;
         let (closed, wait_closed) = oneshot::channel();
-        Ok((Arc::new(Self { log, snapshots, folder, _closed: closed }), wait_closed))
+        Ok((Arc::new(Self { log, snapshots, records, folder, _closed: closed }), wait_closed))
     }
 
     pub(crate) fn boots(&self) -> u64 {
@@ -52,6 +57,16 @@ impl Stores {
     pub(crate) fn folder_id(&self) -> FolderId {
         self.folder.id()
     }
+}
+
+/// The records that belong to the newest checkpoint, as it left them.
+fn open_records(folder: &Folder, snapshots: &SnapshotStore) -> Result<RecordStore, StorageError> {
+    let Some(file) = snapshots.current() else { return RecordStore::open(folder, 0) };
+    let opened = checkpoint::Opened::of(&file)
+        .map_err(|error| StorageError::Corrupt(format!("the snapshot can't be read: {error}")))?;
+    let records = RecordStore::open(folder, opened.head.generation)?;
+    checkpoint::catch_up(&records.valid(), &file, snapshots.position())?;
+    Ok(records)
 }
 
 /// The log as openraft wants it: storage and reader in one, clones share it.

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -19,9 +19,11 @@ use parking_lot::Mutex;
 use serverv2_storage::SnapshotFile;
 
 use crate::codec;
+use crate::log_adapter::Stores;
 use crate::transport::handshake::Identity;
 use crate::transport::link::{CallError, Link};
 use crate::transport::message::{Request, Response};
+use crate::transport::snapshot::Outgoing;
 use crate::types::{Member, TypeConfig, Vote};
 
 /// Time for a follower to store entries: a slow disk is no lost peer.
@@ -35,11 +37,14 @@ pub(crate) struct Peers {
     pub(crate) addresses: Arc<BTreeMap<u64, String>>,
     /// By peer; as many as there ever were members.
     reaches: Arc<Mutex<BTreeMap<u64, Arc<Reach>>>>,
+    /// Whence snapshots come; weak, as the node's end must not wait for whoever holds this.
+    stores: Weak<Stores>,
 }
 
 /// The way to one peer.
 pub(crate) struct Peer {
     link: Link,
+    stores: Weak<Stores>,
     reach: Arc<Reach>,
 }
 
@@ -61,8 +66,13 @@ impl Reach {
 
 impl Peers {
     /// Ways from this node to peers at these addresses.
-    pub(crate) fn new(own: Arc<Identity>, addresses: BTreeMap<u64, String>) -> Self {
-        Self { own, addresses: Arc::new(addresses), reaches: Arc::default() }
+    pub(crate) fn new(
+        own: Arc<Identity>,
+        addresses: BTreeMap<u64, String>,
+        stores: &Arc<Stores>,
+    ) -> Self {
+        let stores = Arc::downgrade(stores);
+        Self { own, addresses: Arc::new(addresses), reaches: Arc::default(), stores }
     }
 
     /// A link to this peer, if an address of it is known.
@@ -85,7 +95,8 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
     async fn new_client(&mut self, target: u64, member: &Member) -> Peer {
         let address = self.addresses.get(&target).unwrap_or(&member.address).clone();
         let reach = self.reaches.lock().entry(target).or_default().clone();
-        Peer { link: Link::new(self.own.clone(), target, address), reach }
+        let link = Link::new(self.own.clone(), target, address);
+        Peer { link, stores: self.stores.clone(), reach }
     }
 }
 
@@ -132,18 +143,25 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         vote: Vote,
         snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let file = snapshot.snapshot;
-        let read = tokio::task::spawn_blocking(move || file.read()).await;
-        let body = match read {
-            Ok(Ok(body)) => body,
-            Ok(Err(error)) => return Err(Unreachable::new(&error).into()),
-            Err(error) => return Err(Unreachable::new(&error).into()),
+        let Some(stores) = self.stores.upgrade() else {
+            return Err(Unreachable::new(&std::io::Error::other("this node is stopping")).into());
         };
+        let position = snapshot.meta.last_log_id.map_or(0, |last| last.index);
         let meta = codec::encode_snapshot_meta(&snapshot.meta);
-        let request = Request::Snapshot { vote, meta, bytes: body.len() as u64 };
-        let sending = self.link.call_with_pieces(&request, &body, option.hard_ttl());
+        let outgoing = Outgoing::read(&stores, &snapshot.snapshot, position);
+        let Outgoing { head, parts } = match outgoing {
+            Ok(outgoing) => outgoing,
+            Err(error) => {
+                tracing::info!(peer = self.link.peer(), %error, "a snapshot can't be sent now");
+                return Err(Unreachable::new(&error).into());
+            }
+        };
+        drop(stores);
+        tracing::info!(peer = self.link.peer(), raft.index = position, "a snapshot is being sent");
+        let request = Request::Snapshot { vote, meta, head };
+        let sending = self.link.send_snapshot(&request, parts);
         tokio::select! {
             closed = cancel => Err(closed.into()),
             answer = sending => match answer {

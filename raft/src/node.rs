@@ -36,6 +36,7 @@ use crate::forward::Forwarder;
 use crate::log_adapter::{LogAdapter, Stores};
 use crate::log_clock::LogClock;
 use crate::network::Peers;
+use crate::records::{Broken, OverlayRecords};
 use crate::requests::Requests;
 use crate::state_machine::StateMachine;
 use crate::succession::Succession;
@@ -204,6 +205,7 @@ impl Node {
         }
         // The supervisor has the last word: whoever submits from here on is told that this is the end.
         let _ = self.stop.clone().wait_for(Option::is_some).await;
+        self.replica.write().records.close();
         let closed = self.closed.lock().take();
         if let Some(closed) = closed
             && tokio::time::timeout(SHUTDOWN_DEADLINE, closed).await.is_err()
@@ -254,17 +256,22 @@ async fn build(
     // Each start has room for the incarnations that follow when a live process is counted out.
     let incarnation = Incarnation(stores.boots() << INCARNATION_BITS);
     let requests = Arc::new(Requests::new(config.node, incarnation));
-    let replica = Replica::default();
+    let broken = Arc::<Broken>::default();
+    // How many accounts there are, the snapshot says when it is installed.
+    let records = OverlayRecords::on(stores.records.valid(), 0, Arc::clone(&broken));
+    let replica = Replica::on(records);
     let clock = Arc::<LogClock>::default();
     let feed = FeedSender::default();
     let gate = feed.gate();
     let counted_out = Arc::<Notify>::default();
+    let checkpoint = Arc::<Notify>::default();
     let applier = Applier {
         replica: replica.clone(),
         feed,
         requests: Arc::clone(&requests),
         clock: Arc::clone(&clock),
         counted_out: Arc::clone(&counted_out),
+        checkpoint: Arc::clone(&checkpoint),
     };
     let applier = applier.start().map_err(StartError::Threads)?;
     let state_machine = StateMachine::new(replica.clone(), applier, Arc::clone(&stores));
@@ -279,7 +286,7 @@ async fn build(
         replica: replica.clone(),
     });
     let addresses = config.peers.iter().map(|(node, address)| (node.0, address.clone())).collect();
-    let network = Peers::new(Arc::clone(&own), addresses);
+    let network = Peers::new(Arc::clone(&own), addresses, &stores);
     let peers = (!config.peers.is_empty()).then(|| network.clone());
     let listener = peers.is_some().then(|| listen(&config)).transpose()?;
     let log = LogAdapter(Arc::clone(&stores));
@@ -287,7 +294,8 @@ async fn build(
         .await
         .map_err(|fatal| StartError::Consensus(fatal.to_string()))?;
     let (stop_sender, stop) = watch::channel(None);
-    tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), stop_sender));
+    tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), broken, stop_sender));
+    tokio::spawn(checkpoint_when_asked(raft.clone(), checkpoint, stop.clone()));
     if let Some((peers, listener)) = peers.clone().zip(listener) {
         let clock = Arc::clone(&clock);
         let succession = Succession::new(raft.clone(), peers);
@@ -363,7 +371,12 @@ async fn lead_alone(raft: &Raft, id: u64, member: Member) -> Result<(), StartErr
 }
 
 /// Follows openraft's state: starts and stops the log clock, and tells when all is over.
-async fn supervise(raft: Raft, clock: Arc<LogClock>, stop: watch::Sender<Option<StopReason>>) {
+async fn supervise(
+    raft: Raft,
+    clock: Arc<LogClock>,
+    broken: Arc<Broken>,
+    stop: watch::Sender<Option<StopReason>>,
+) {
     let mut metrics = raft.metrics();
     drop(raft);
     let reason = loop {
@@ -375,8 +388,11 @@ async fn supervise(raft: Raft, clock: Arc<LogClock>, stop: watch::Sender<Option<
         if let Err(fatal) = running {
             break reason(&fatal);
         }
-        if metrics.changed().await.is_err() {
-            break StopReason::Shutdown;
+        tokio::select! {
+            changed = metrics.changed() => if changed.is_err() {
+                break StopReason::Shutdown;
+            },
+            error = broken.happened() => break StopReason::Storage(error.to_string()),
         }
     };
     match &reason {
@@ -386,6 +402,23 @@ async fn supervise(raft: Raft, clock: Arc<LogClock>, stop: watch::Sender<Option<
         }
     }
     stop.send_replace(Some(reason));
+}
+
+/// Has a snapshot built whenever the records take too much memory.
+async fn checkpoint_when_asked(
+    raft: Raft,
+    asked: Arc<Notify>,
+    mut stop: watch::Receiver<Option<StopReason>>,
+) {
+    loop {
+        tokio::select! {
+            () = asked.notified() => {}
+            _ = stop.wait_for(Option::is_some) => return,
+        }
+        if raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+    }
 }
 
 fn reason(fatal: &Fatal<TypeConfig>) -> StopReason {

@@ -1,24 +1,29 @@
 //! openraft's view of the replicated state: apply entries, build and install snapshots.
 //!
-//! The state itself is in memory and belongs to the applier; what is durable is the log and the
-//! newest snapshot. A restart installs that snapshot and applies the log from there.
+//! The machine is in memory and belongs to the applier; what is durable is the log, the newest
+//! snapshot and the records as they were at that ([`crate::records`]). A restart installs that snapshot
+//! and applies the log from there.
 //!
-//! A snapshot is built from a copy taken under the read lock (rooms are shared, not copied), and
-//! encoded and written on a thread of the blocking pool: the applier goes on meanwhile.
+//! Building a snapshot is a checkpoint: under the lock the machine is copied (rooms are shared, not
+//! copied) and the records' layer is frozen; both are written to one file, on a thread of the blocking
+//! pool, and the layer is then brought to the base. The applier goes on meanwhile. openraft purges the
+//! log only after that, so the log never misses what the base lacks.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot as OpenraftSnapshot};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
-use serverv2_machine::{MemoryRecords, Records, Snapshot};
-use serverv2_storage::{SnapshotFile, StorageError};
+use serverv2_machine::{Player, Records as _, Snapshot};
+use serverv2_storage::{Base, KeyValue, SnapshotFile, StorageError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::applier::{Applicable, Replica, State, Work};
+use crate::checkpoint::{self, Head, Opened};
 use crate::codec;
 use crate::log_adapter::Stores;
+use crate::records::{self, Layer, OverlayRecords};
 use crate::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Entries handed to the applier at once.
@@ -35,8 +40,18 @@ pub(crate) struct StateMachine {
 
 /// Builds one snapshot from a copy of the state.
 pub(crate) struct SnapshotBuilder {
-    copy: Option<(Snapshot, SnapshotMeta)>,
+    copy: Option<Copy>,
+    replica: Replica,
     stores: Arc<Stores>,
+}
+
+/// The state at one position.
+struct Copy {
+    meta: SnapshotMeta,
+    machine: Snapshot,
+    layer: Arc<Layer>,
+    players: u64,
+    base: Base,
 }
 
 impl StateMachine {
@@ -81,11 +96,20 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        let state = self.replica.read();
-        let snapshot = Snapshot::take(&state.machine, &state.records);
-        let meta =
-            SnapshotMeta { last_log_id: state.applied, last_membership: state.members.clone() };
-        SnapshotBuilder { copy: Some((snapshot, meta)), stores: Arc::clone(&self.stores) }
+        let mut state = self.replica.write();
+        let copy = Copy {
+            meta: SnapshotMeta {
+                last_log_id: state.applied,
+                last_membership: state.members.clone(),
+            },
+            machine: Snapshot::without_records(&state.machine),
+            layer: state.records.freeze(),
+            players: state.records.player_count(),
+            base: self.stores.records.valid(),
+        };
+        drop(state);
+        let (replica, stores) = (self.replica.clone(), Arc::clone(&self.stores));
+        SnapshotBuilder { copy: Some(copy), replica, stores }
     }
 
     async fn install_snapshot(
@@ -95,18 +119,26 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     ) -> Result<(), io::Error> {
         let stores = Arc::clone(&self.stores);
         let meta = meta.clone();
+        let broken = self.replica.read().records.broken();
+        // Everything is checked before anything is replaced.
         let state = blocking(move || {
-            // Everything is checked before anything is replaced.
-            let state = load(&meta, &file)?;
-            if !stores.snapshots.current().is_some_and(|current| current.is_same(&file)) {
-                let position = meta.last_log_id.map_or(0, |last| last.index);
-                let about = codec::encode_snapshot_meta(&meta);
-                stores.snapshots.save(position, &about, file.reader())?;
-            }
-            Ok(state)
+            let (head, machine, changes) =
+                Opened::of(&file).and_then(Opened::read).map_err(|error| damaged(&error))?;
+            let (machine, _) = machine.restore();
+            let base = if stores.snapshots.current().is_some_and(|current| current.is_same(&file)) {
+                stores.records.valid()
+            } else {
+                adopt(&stores, &meta, &file, &head, &changes)?
+            };
+            let records = OverlayRecords::on(base, head.players, broken);
+            let members = meta.last_membership.clone();
+            Ok(State { machine, records, applied: meta.last_log_id, members })
         })
         .await?;
-        self.ask(|done| Work::Install { state: Box::new(state), done }).await
+        self.ask(|done| Work::Install { state: Box::new(state), done }).await?;
+        let stores = Arc::clone(&self.stores);
+        // Nobody reads the old ones any more.
+        blocking(move || Ok(stores.records.drop_others()?)).await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<BuiltSnapshot>, io::Error> {
@@ -118,32 +150,65 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<BuiltSnapshot, io::Error> {
-        let (snapshot, meta) =
+        let copy =
             self.copy.take().ok_or_else(|| io::Error::other("one builder builds one snapshot"))?;
-        let stores = Arc::clone(&self.stores);
+        let (replica, stores) = (self.replica.clone(), Arc::clone(&self.stores));
         blocking(move || {
-            let position = meta.last_log_id.map_or(0, |last| last.index);
-            let about = codec::encode_snapshot_meta(&meta);
-            let body = snapshot.encode();
+            let Copy { meta, machine, layer, players, base } = copy;
+            let position = position(&meta);
+            let changes = layer.encode();
+            let body = checkpoint::encode(base.generation(), players, &machine.encode(), &changes);
+            drop(machine);
             let bytes = body.len();
+            let about = codec::encode_snapshot_meta(&meta);
             let file = stores.snapshots.save(position, &about, &body[..])?;
-            tracing::info!(raft.index = position, bytes, "a snapshot is saved");
+            drop(body);
+            // Not so if one from elsewhere came first; that one brought its own records.
+            base.redo(position, records::changes(&changes))?;
+            replica.write().records.forget(&layer);
+            let changes = changes.len();
+            tracing::info!(raft.index = position, bytes, changes, "a snapshot is saved");
             describe(file)
         })
         .await
     }
 }
 
-/// The state in a snapshot.
-fn load(meta: &SnapshotMeta, file: &SnapshotFile) -> Result<State, io::Error> {
-    let snapshot = Snapshot::decode(&file.read()?).map_err(|error| damaged(&error))?;
-    let (machine, players) = snapshot.restore();
-    let mut records = MemoryRecords::default();
-    for player in players {
-        records.put_player(player).map_err(|error| damaged(&error))?;
+/// Makes a snapshot from elsewhere this node's own; gives the records that came with it.
+fn adopt(
+    stores: &Stores,
+    meta: &SnapshotMeta,
+    file: &SnapshotFile,
+    head: &Head,
+    changes: &[KeyValue],
+) -> Result<Base, io::Error> {
+    if stores.snapshots.is_prepared(file) {
+        stores.snapshots.publish(file, position(meta))?;
+        return Ok(stores.records.switch_to(head.generation)?);
     }
-    let members = meta.last_membership.clone();
-    Ok(State { machine, records, applied: meta.last_log_id, members })
+    // A file that no peer sent: all its records must be in it.
+    let mut filling =
+        stores.records.begin()?.ok_or_else(|| damaged(&"another one is coming in"))?;
+    if head.players != changes.len() as u64 {
+        return Err(damaged(&"its records are missing"));
+    }
+    for (key, value) in changes {
+        Player::decode(value).map_err(|error| damaged(&error))?;
+        filling.put(key, value)?;
+    }
+    let generation = filling.generation();
+    filling.finish(position(meta))?;
+    let mut machine = Vec::new();
+    Opened::of(file)?.machine().read_to_end(&mut machine)?;
+    let body = checkpoint::encode(generation, head.players, &machine, &[]);
+    let about = codec::encode_snapshot_meta(meta);
+    stores.snapshots.save(position(meta), &about, &body[..])?;
+    Ok(stores.records.switch_to(generation)?)
+}
+
+/// The position of the log that a snapshot is the state at.
+pub(crate) fn position(meta: &SnapshotMeta) -> u64 {
+    meta.last_log_id.map_or(0, |last| last.index)
 }
 
 fn describe(file: SnapshotFile) -> Result<BuiltSnapshot, io::Error> {

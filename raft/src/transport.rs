@@ -13,3 +13,4 @@ pub(crate) mod handshake;
 pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod server;
+pub(crate) mod snapshot;

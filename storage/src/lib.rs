@@ -44,6 +44,6 @@ pub use durable::Done;
 pub use error::StorageError;
 pub use header::{Folder, FolderId};
 pub use log_store::{LogStore, Purged, Record};
-pub use records::{Base, Change, Filling, RECORD_KEY_MAX, RecordStore, RecordStream};
+pub use records::{Base, Change, Filling, KeyValue, RECORD_KEY_MAX, RecordStore, RecordStream};
 pub use snapshot_file::{SnapshotFile, SnapshotReader};
 pub use snapshot_store::SnapshotStore;

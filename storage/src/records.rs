@@ -34,6 +34,9 @@ pub const RECORD_KEY_MAX: usize = 64;
 /// Bytes after which a long write is synced, so that no sync takes long: the log's waits behind it.
 const SYNC_BYTES: usize = 1024 * 1024;
 
+/// A key and its value.
+pub type KeyValue = (Vec<u8>, Vec<u8>);
+
 /// A key and its new value; `None`: it is removed.
 pub type Change<'a> = (&'a [u8], Option<&'a [u8]>);
 
@@ -108,7 +111,8 @@ impl RecordStore {
         if base.position() == 0 {
             return Err(StorageError::Corrupt(format!("records {generation} are not complete")));
         }
-        *self.valid.lock() = base.clone();
+        let before = std::mem::replace(&mut *self.valid.lock(), base.clone());
+        before.streaming.lock().retired = true;
         Ok(base)
     }
 
@@ -170,7 +174,7 @@ impl Base {
 
     /// All records, in the order of their keys' lengths and then their keys. While the base moves on,
     /// what is seen belongs to no position.
-    pub fn iter(&self) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StorageError>> + use<> {
+    pub fn iter(&self) -> impl Iterator<Item = Result<KeyValue, StorageError>> + use<> {
         stream::records(self.tree.iter())
     }
 
@@ -205,6 +209,10 @@ impl Base {
 
     fn write(&self, changes: &[Change<'_>]) -> Result<(), StorageError> {
         let mut streaming = self.streaming.lock();
+        if streaming.retired {
+            // Another generation has taken over: nobody will read this one.
+            return Ok(());
+        }
         let mut writer = Writer { tree: &self.tree, batch: Batch::default(), bytes: 0 };
         for (key, value) in changes {
             let before = self.tree.scan_prefix(keys::record_prefix(key)).keys();

@@ -13,6 +13,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::StorageError;
@@ -27,6 +28,7 @@ const META_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct SnapshotFile {
     pub(crate) file: Arc<File>,
+    pub(crate) folder: Arc<Path>,
     pub(crate) name: Arc<str>,
     pub(crate) meta: Arc<[u8]>,
 }
@@ -70,12 +72,12 @@ impl SnapshotFile {
     }
 
     /// Reads the head of a file.
-    pub(crate) fn open(file: File, name: Arc<str>) -> Result<Self, StorageError> {
+    pub(crate) fn open(file: File, folder: &Path, name: Arc<str>) -> Result<Self, StorageError> {
         let file = Arc::new(file);
         let mut at = At { file: Arc::clone(&file), at: 0 };
         let meta = read_meta(&mut at)
             .map_err(|error| StorageError::Corrupt(format!("snapshot {name}: {error}")))?;
-        Ok(Self { file, name, meta: meta.into() })
+        Ok(Self { file, folder: folder.into(), name, meta: meta.into() })
     }
 }
 

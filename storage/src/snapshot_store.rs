@@ -68,41 +68,61 @@ impl SnapshotStore {
         meta: &[u8],
         body: impl Read,
     ) -> Result<SnapshotFile, StorageError> {
+        self.publish(&self.prepare(meta, body)?, position)
+    }
+
+    /// Saves a snapshot durably without making it the current one: that is for [`Self::publish`].
+    /// Forgotten, it is gone at the next start. Blocks on the disk.
+    pub fn prepare(&self, meta: &[u8], body: impl Read) -> Result<SnapshotFile, StorageError> {
         let number = {
             let mut current = self.current.lock();
             current.number += 1;
             current.number - 1
         };
-        let temporary = self.path.join(format!("{number}.tmp"));
-        let file = File::create(&temporary).map_err(StorageError::io("create", &temporary))?;
-        let mut writer = BufWriter::new(file);
-        snapshot_file::write(&mut writer, meta, body)
-            .map_err(StorageError::io("write", &temporary))?;
-        let file = writer
-            .into_inner()
-            .map_err(|error| StorageError::io("write", &temporary)(error.into_error()))?;
-        file.sync_all().map_err(StorageError::io("sync", &temporary))?;
-        self.publish(&temporary, position, number)
+        let name = format!("{number}.tmp");
+        let temporary = self.path.join(&name);
+        let written = File::create(&temporary)
+            .map_err(StorageError::io("create", &temporary))
+            .and_then(|file| {
+                let mut writer = BufWriter::new(file);
+                snapshot_file::write(&mut writer, meta, body)
+                    .map_err(StorageError::io("write", &temporary))?;
+                let file = writer
+                    .into_inner()
+                    .map_err(|error| StorageError::io("write", &temporary)(error.into_error()))?;
+                file.sync_all().map_err(StorageError::io("sync", &temporary))?;
+                open_file(&self.path, &name)
+            });
+        if written.is_err() {
+            // Whatever went wrong, the next start removes it at the latest.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
     }
 
-    fn publish(
+    /// Makes a prepared snapshot the current one, unless a later one got there first; returns the one
+    /// that is current then. Blocks on the disk.
+    pub fn publish(
         &self,
-        temporary: &Path,
+        prepared: &SnapshotFile,
         position: u64,
-        number: u64,
     ) -> Result<SnapshotFile, StorageError> {
+        let temporary = self.path.join(&*prepared.name);
+        let number = prepared.name.strip_suffix(".tmp").and_then(|number| number.parse().ok());
+        let number: u64 = number
+            .ok_or_else(|| StorageError::Stopped(format!("{} is published", prepared.name)))?;
         let mut current = self.current.lock();
         if let Some(file) = current.file.as_ref().filter(|_| current.position > position) {
             let file = file.clone();
-            fs::remove_file(temporary).map_err(StorageError::io("remove", temporary))?;
+            fs::remove_file(&temporary).map_err(StorageError::io("remove", &temporary))?;
             return Ok(file);
         }
         let name = file_name(position, number);
         let path = self.path.join(&name);
-        fs::rename(temporary, &path).map_err(StorageError::io("rename", temporary))?;
+        fs::rename(&temporary, &path).map_err(StorageError::io("rename", &temporary))?;
         files::sync_folder(&self.path)?;
         files::replace(&self.path.join(CURRENT), print_current(&name).as_bytes())?;
-        let file = open_file(&self.path, &name)?;
+        let file = SnapshotFile { name: name.into(), ..prepared.clone() };
         let before = current.file.replace(file.clone());
         current.position = position;
         if let Some(before) = before {
@@ -110,6 +130,16 @@ impl SnapshotStore {
             fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
         }
         Ok(file)
+    }
+
+    /// Whether a file was prepared here and not published yet.
+    pub fn is_prepared(&self, file: &SnapshotFile) -> bool {
+        *file.folder == *self.path && file.name.ends_with(".tmp")
+    }
+
+    /// The newest snapshot's position; 0 without one.
+    pub fn position(&self) -> u64 {
+        self.current.lock().position
     }
 
     fn remove_others(&self) -> Result<(), StorageError> {
@@ -130,7 +160,7 @@ impl SnapshotStore {
 fn open_file(folder: &Path, name: &str) -> Result<SnapshotFile, StorageError> {
     let path = folder.join(name);
     let file = File::open(&path).map_err(StorageError::io("open", &path))?;
-    SnapshotFile::open(file, name.into())
+    SnapshotFile::open(file, folder, name.into())
 }
 
 fn file_name(position: u64, number: u64) -> String {

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Response = 17,
     /// A piece of a snapshot.
     Piece = 18,
+    /// All pieces came.
+    End = 19,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             Self::Request,
             Self::Response,
             Self::Piece,
+            Self::End,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

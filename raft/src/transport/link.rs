@@ -4,18 +4,23 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serverv2_storage::StorageError;
 use tokio::io::BufStream;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::frame::{self, FRAME_BYTES_MAX, Kind};
 use super::handshake::{self, HandshakeError, Identity, PeerCard};
 use super::message::{Request, Response};
+use super::snapshot::Part;
 
 /// Time to connect and shake hands.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes of a snapshot in one frame.
-const PIECE_BYTES: usize = 256 * 1024;
+/// Time to send a piece of a snapshot.
+const PIECE_PATIENCE: Duration = Duration::from_secs(10);
+/// Time to install one that was sent.
+const INSTALL_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why a call has no answer. The peer may or may not have acted on it.
 #[derive(Debug, thiserror::Error)]
@@ -62,31 +67,67 @@ impl Link {
         request: &Request,
         patience: Duration,
     ) -> Result<Response, CallError> {
-        self.call_with_pieces(request, &[], patience).await
+        let deadline = Instant::now() + patience;
+        let mut stream = self.ready(deadline).await?;
+        self.send(&mut stream, request, deadline).await?;
+        self.answer(stream, deadline).await
     }
 
-    /// Asks, with a long body behind the question.
-    pub(crate) async fn call_with_pieces(
+    /// Sends a snapshot behind its announcement. There is a time for each step, not for the whole.
+    pub(crate) async fn send_snapshot(
         &mut self,
         request: &Request,
-        body: &[u8],
-        patience: Duration,
+        mut parts: mpsc::Receiver<Result<Part, StorageError>>,
     ) -> Result<Response, CallError> {
         let peer = self.peer;
-        let deadline = Instant::now() + patience;
+        let mut stream = self.ready(Instant::now() + CONNECT_PATIENCE).await?;
+        self.send(&mut stream, request, Instant::now() + PIECE_PATIENCE).await?;
+        while let Some(part) = parts.recv().await {
+            let part = part.map_err(|error| CallError::Failed(peer, error.to_string()))?;
+            let deadline = Instant::now() + PIECE_PATIENCE;
+            let sent = match part {
+                Part::Piece(bytes) => {
+                    timeout_at(deadline, frame::write(&mut stream, Kind::Piece, &bytes)).await
+                }
+                Part::End { crc, records } => {
+                    let body = [&crc.to_be_bytes()[..], &records.to_be_bytes()].concat();
+                    timeout_at(deadline, frame::write(&mut stream, Kind::End, &body)).await
+                }
+            };
+            let sent = sent.map_err(|_| CallError::Late(peer))?;
+            sent.map_err(|error| CallError::Broken(peer, error))?;
+        }
+        self.answer(stream, Instant::now() + INSTALL_PATIENCE).await
+    }
+
+    /// The connection, or a new one.
+    async fn ready(&mut self, deadline: Instant) -> Result<BufStream<TcpStream>, CallError> {
+        match self.stream.take() {
+            Some(stream) => Ok(stream),
+            None => Ok(self.connect(deadline.min(Instant::now() + CONNECT_PATIENCE)).await?.0),
+        }
+    }
+
+    async fn send(
+        &self,
+        stream: &mut BufStream<TcpStream>,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let peer = self.peer;
         let message = request.encode().map_err(|why| CallError::Failed(peer, why))?;
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => self.connect(deadline.min(Instant::now() + CONNECT_PATIENCE)).await?.0,
-        };
-        let talk = async {
-            frame::write(&mut stream, Kind::Request, &message).await?;
-            for piece in body.chunks(PIECE_BYTES) {
-                frame::write(&mut stream, Kind::Piece, piece).await?;
-            }
-            frame::read(&mut stream, FRAME_BYTES_MAX).await
-        };
-        let answered = timeout_at(deadline, talk).await.map_err(|_| CallError::Late(peer))?;
+        let sent = timeout_at(deadline, frame::write(stream, Kind::Request, &message)).await;
+        sent.map_err(|_| CallError::Late(peer))?.map_err(|error| CallError::Broken(peer, error))
+    }
+
+    async fn answer(
+        &mut self,
+        mut stream: BufStream<TcpStream>,
+        deadline: Instant,
+    ) -> Result<Response, CallError> {
+        let peer = self.peer;
+        let answered = timeout_at(deadline, frame::read(&mut stream, FRAME_BYTES_MAX)).await;
+        let answered = answered.map_err(|_| CallError::Late(peer))?;
         let (kind, bytes) = answered.map_err(|error| CallError::Broken(peer, error))?;
         if kind != Kind::Response {
             return Err(CallError::Failed(peer, format!("{kind:?} came instead of an answer")));

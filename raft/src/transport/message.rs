@@ -11,11 +11,9 @@ use serverv2_machine::{Entry, decode_entry, encode_entry};
 use serverv2_storage::Record;
 
 use super::frame::FRAME_BYTES_MAX;
+use crate::checkpoint::Head;
 use crate::codec::{self, LogRecord, StoredLogId, StoredVote};
 use crate::types::{LogId, TypeConfig, Vote};
-
-/// Bytes of a snapshot in transfer, held in memory by the receiver; a larger one is refused.
-pub(crate) const SNAPSHOT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// A question to a peer.
 pub(crate) enum Request {
@@ -28,11 +26,11 @@ pub(crate) enum Request {
     Forward(Entry),
     /// The index that a linearizable read must have applied.
     ReadIndex,
-    /// Pieces follow until this many bytes have come.
+    /// Its pieces follow (`snapshot.rs`).
     Snapshot {
         vote: Vote,
         meta: Vec<u8>,
-        bytes: u64,
+        head: Head,
     },
 }
 
@@ -68,7 +66,7 @@ enum RequestHead {
     Snapshot {
         vote: StoredVote,
         meta: Vec<u8>,
-        bytes: u64,
+        head: Head,
     },
 }
 
@@ -114,8 +112,8 @@ impl Request {
                 RequestHead::Forward
             }
             Self::ReadIndex => RequestHead::ReadIndex,
-            Self::Snapshot { vote, meta, bytes } => {
-                RequestHead::Snapshot { vote: vote.into(), meta: meta.clone(), bytes: *bytes }
+            Self::Snapshot { vote, meta, head } => {
+                RequestHead::Snapshot { vote: vote.into(), meta: meta.clone(), head: head.clone() }
             }
         };
         let mut bytes = codec::encode(&head);
@@ -155,8 +153,8 @@ impl Request {
                 Self::Forward(entry)
             }
             RequestHead::ReadIndex => Self::ReadIndex,
-            RequestHead::Snapshot { vote, meta, bytes } => {
-                Self::Snapshot { vote: vote.into(), meta, bytes }
+            RequestHead::Snapshot { vote, meta, head } => {
+                Self::Snapshot { vote: vote.into(), meta, head }
             }
         };
         if rest.is_empty() { Ok(request) } else { Err("bytes are left over".to_owned()) }

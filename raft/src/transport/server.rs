@@ -15,12 +15,15 @@ use tokio::time::{sleep, timeout};
 
 use super::frame::{self, FRAME_BYTES_MAX, Kind};
 use super::handshake::{self, HandshakeError, Identity};
-use super::message::{Request, Response, SNAPSHOT_BYTES_MAX};
+use super::message::{Request, Response};
+use super::snapshot::{Incoming, Part};
+use crate::checkpoint::Head;
 use crate::codec;
 use crate::error::StopReason;
 use crate::log_adapter::Stores;
 use crate::log_clock::LogClock;
 use crate::stamp::stamp;
+use crate::state_machine::position;
 use crate::succession::Succession;
 use crate::types::{Raft, Vote};
 
@@ -112,9 +115,9 @@ impl Server {
                 return Err(frame::invalid("a frame that is no request"));
             }
             let response = match Request::decode(&bytes) {
-                Ok(Request::Snapshot { vote, meta, bytes }) => {
-                    let body = receive_body(&mut stream, bytes).await?;
-                    self.install(vote, meta, body).await
+                Ok(Request::Snapshot { vote, meta, head }) => {
+                    tracing::info!(peer, "a snapshot is coming in");
+                    self.receive(&mut stream, vote, meta, head).await?
                 }
                 Ok(request) => {
                     *appends |= matches!(request, Request::Append(_));
@@ -170,42 +173,47 @@ impl Server {
         written.ok().map(|written| written.log_id.index)
     }
 
-    async fn install(&self, vote: Vote, meta: Vec<u8>, body: Vec<u8>) -> Response {
-        let stores = self.stores.clone();
-        let saved = tokio::task::spawn_blocking(move || {
-            let about = codec::decode_snapshot_meta(&meta)?;
-            let position = about.last_log_id.map_or(0, |last| last.index);
-            let file = stores.snapshots.save(position, &meta, &body[..]);
-            file.map(|file| (about, file)).map_err(|error| error.to_string())
-        });
-        match saved.await {
-            Ok(Ok((meta, file))) => {
-                let snapshot = OpenraftSnapshot { meta, snapshot: file };
-                let installed = self.raft.install_full_snapshot(vote, snapshot).await;
-                installed
-                    .map_or_else(|error| Response::Failed(error.to_string()), Response::Snapshot)
+    /// Takes in a snapshot's parts and has it installed. An error ends the connection.
+    async fn receive(
+        &self,
+        stream: &mut BufStream<TcpStream>,
+        vote: Vote,
+        meta: Vec<u8>,
+        head: Head,
+    ) -> io::Result<Response> {
+        let about = codec::decode_snapshot_meta(&meta).map_err(|why| frame::invalid(&why))?;
+        let incoming = Incoming::begin(self.stores.clone(), meta, position(&about), head);
+        loop {
+            let frame = timeout(PIECE_PATIENCE, frame::read(stream, FRAME_BYTES_MAX)).await;
+            let (part, is_last) = match frame.map_err(|_| io::ErrorKind::TimedOut)?? {
+                (Kind::Piece, bytes) => (Part::Piece(bytes), false),
+                (Kind::End, bytes) => (end(&bytes)?, true),
+                (kind, _) => return Err(frame::invalid(&format!("{kind:?} amid a snapshot"))),
+            };
+            let is_taken = incoming.add(part).await;
+            if is_last {
+                break;
             }
-            Ok(Err(why)) => Response::Failed(why),
-            Err(error) => Response::Failed(error.to_string()),
+            if !is_taken {
+                // The rest would have to be read to say so in order.
+                let why = incoming.end().await.err().unwrap_or_default();
+                return Err(io::Error::other(why));
+            }
         }
+        let snapshot = match incoming.end().await {
+            Ok(file) => OpenraftSnapshot { meta: about, snapshot: file },
+            Err(why) => return Ok(Response::Failed(why)),
+        };
+        let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+        Ok(installed.map_or_else(|error| Response::Failed(error.to_string()), Response::Snapshot))
     }
 }
 
-async fn receive_body(stream: &mut BufStream<TcpStream>, bytes: u64) -> io::Result<Vec<u8>> {
-    if bytes > SNAPSHOT_BYTES_MAX {
-        return Err(frame::invalid("a snapshot that is too large"));
-    }
-    let mut body = Vec::new();
-    while (body.len() as u64) < bytes {
-        let piece = timeout(PIECE_PATIENCE, frame::read(stream, FRAME_BYTES_MAX));
-        match piece.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
-            (Kind::Piece, piece) => body.extend_from_slice(&piece),
-            (kind, _) => return Err(frame::invalid(&format!("{kind:?} amid a snapshot"))),
-        }
-    }
-    if body.len() as u64 == bytes {
-        Ok(body)
-    } else {
-        Err(frame::invalid("a snapshot that is too long"))
-    }
+/// What the end of a snapshot says.
+fn end(bytes: &[u8]) -> io::Result<Part> {
+    let parts = bytes.split_first_chunk::<4>();
+    let (crc, records) = parts.ok_or_else(|| frame::invalid("the end of a snapshot is cut"))?;
+    let records: [u8; 8] =
+        records.try_into().map_err(|_| frame::invalid("the end of a snapshot is cut"))?;
+    Ok(Part::End { crc: u32::from_be_bytes(*crc), records: u64::from_be_bytes(records) })
 }

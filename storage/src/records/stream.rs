@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use sled::IVec;
 
-use super::{Base, reading, whole};
+use super::{Base, KeyValue, reading, whole};
 use crate::error::StorageError;
 use crate::keys;
 
@@ -18,6 +18,8 @@ pub(super) struct Streaming {
     reader: Option<Reader>,
     /// The base is between two positions.
     pub(super) moving: bool,
+    /// Another generation is valid now.
+    pub(super) retired: bool,
     /// Tells readers apart, since one may be dropped when another has its place.
     readers: u64,
 }
@@ -26,10 +28,13 @@ struct Reader {
     id: u64,
     /// Where it stands: the last key that it gave out, as it is stored.
     given: Vec<u8>,
-    /// What was overwritten before it was read, by stored key; `None`: there was nothing.
-    remembered: BTreeMap<Vec<u8>, (Vec<u8>, Option<Vec<u8>>)>,
+    /// What was overwritten before it was read, by stored key.
+    remembered: BTreeMap<Vec<u8>, Former>,
     bytes: usize,
 }
+
+/// A record's key, and what it was; `None`: there was nothing.
+type Former = (Vec<u8>, Option<Vec<u8>>);
 
 impl Streaming {
     /// Whether a record that is about to be changed is still to be read.
@@ -78,7 +83,7 @@ impl Base {
 impl RecordStream {
     /// The next records, of about so many bytes; empty at the end. An error of the disk, or
     /// [`StorageError::Stopped`] when the stream was cancelled.
-    pub fn next(&mut self, bytes: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    pub fn next(&mut self, bytes: usize) -> Result<Vec<KeyValue>, StorageError> {
         if self.ended {
             return Ok(Vec::new());
         }
@@ -134,7 +139,7 @@ impl Drop for RecordStream {
 /// Puts the pieces of records together.
 pub(super) fn records(
     pieces: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
-) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StorageError>> {
+) -> impl Iterator<Item = Result<KeyValue, StorageError>> {
     let mut pieces = pieces.peekable();
     std::iter::from_fn(move || {
         let (first, piece) = match pieces.next()? {
