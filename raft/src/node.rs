@@ -10,22 +10,24 @@
 //! 5. The feed opens, and `NodeUp` is committed: sessions of former processes of this node end.
 //! 6. The first pack of the settings is activated if the cluster has none.
 
+mod config;
+mod watch;
+
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use openraft::async_runtime::WatchReceiver;
-use openraft::errors::Fatal;
-use openraft::{Config, ServerState, SnapshotPolicy};
+use openraft::Config;
 use parking_lot::Mutex;
-use serverv2_machine::{ActivatePack, Command, Incarnation, LATEST_LEVEL, NodeId, NodeUp, PackRef};
+use serverv2_machine::{ActivatePack, Command, Incarnation, LATEST_LEVEL, NodeUp};
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::watch::{Receiver, channel};
+use tokio::sync::{Notify, mpsc, oneshot};
 
+pub use self::config::{ClusterSecret, NodeConfig};
+use self::watch::{checkpoint_when_asked, supervise};
 use crate::applier::{Applier, Replica};
 use crate::batcher::{Batcher, Pending};
 use crate::cluster::Cluster;
@@ -42,7 +44,7 @@ use crate::state_machine::StateMachine;
 use crate::succession::Succession;
 use crate::transport::handshake::Identity;
 use crate::transport::server::Server;
-use crate::types::{Member, Raft, TypeConfig};
+use crate::types::{Member, Raft};
 
 /// Threads of the runtime that openraft has for itself.
 const RUNTIME_THREADS: usize = 2;
@@ -52,107 +54,6 @@ const INCARNATION_BITS: u32 = 20;
 const START_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for the disk.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
-/// Entries in one message to a follower.
-const PAYLOAD_ENTRIES_MAX: u64 = 4096;
-const INSTALL_SNAPSHOT_TIMEOUT_MS: u64 = 30_000;
-
-/// The settings of a node.
-#[derive(Clone, Debug)]
-pub struct NodeConfig {
-    /// Its id; belongs to the data folder for ever.
-    pub node: NodeId,
-    /// Its data folder; made if it is not there.
-    pub data_dir: PathBuf,
-    /// How often a leader is heard, milliseconds.
-    pub heartbeat_ms: u64,
-    /// Shortest time without a leader before an election, milliseconds.
-    pub election_min_ms: u64,
-    /// Longest time without a leader before an election, milliseconds.
-    pub election_max_ms: u64,
-    /// Entries after which a snapshot is taken.
-    pub snapshot_entries: u64,
-    /// Entries kept in the log behind a snapshot, for followers that are behind.
-    pub keep_entries: u64,
-    /// Packs this node has loaded; the first is activated in a cluster that has none.
-    pub packs: Vec<PackRef>,
-    /// Grace for players who were connected to a former process of this node, milliseconds.
-    pub grace_ms: u64,
-    /// Proposals that may wait here; one more is refused as *busy*.
-    pub waiting_proposals_max: usize,
-    /// How long a caller waits for an answer.
-    pub propose_deadline: Duration,
-    /// The nodes that form the cluster, this one included, and where they are reached; empty for a
-    /// cluster of one that needs no peers.
-    pub peers: BTreeMap<NodeId, String>,
-    /// Where peers reach this node.
-    pub peer_bind: SocketAddr,
-    /// A listener for peers that is bound already; used instead of `peer_bind`.
-    pub peer_listener: Option<Arc<std::net::TcpListener>>,
-    /// Which cluster this is; nodes of others are refused.
-    pub cluster_name: String,
-    /// What nodes prove to each other; never logged.
-    pub cluster_secret: ClusterSecret,
-    /// Silence after which the leader counts a node out, milliseconds.
-    pub node_gone_after_ms: u64,
-}
-
-/// What nodes prove to each other. Does not show itself.
-#[derive(Clone, Default)]
-pub struct ClusterSecret(pub String);
-
-impl std::fmt::Debug for ClusterSecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ClusterSecret(…)")
-    }
-}
-
-impl NodeConfig {
-    /// A cluster of one on this folder, with everything else as it is by default.
-    pub fn new(node: NodeId, data_dir: PathBuf) -> Self {
-        Self {
-            node,
-            data_dir,
-            heartbeat_ms: 60,
-            election_min_ms: 200,
-            election_max_ms: 400,
-            snapshot_entries: 50_000,
-            keep_entries: 100_000,
-            packs: Vec::new(),
-            grace_ms: 60_000,
-            waiting_proposals_max: 4_096,
-            propose_deadline: Duration::from_secs(5),
-            peers: BTreeMap::new(),
-            peer_bind: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
-            peer_listener: None,
-            cluster_name: "serverv2".to_owned(),
-            cluster_secret: ClusterSecret::default(),
-            node_gone_after_ms: 3_000,
-        }
-    }
-
-    fn openraft(&self) -> Result<Config, StartError> {
-        if self.waiting_proposals_max == 0 || self.snapshot_entries == 0 {
-            let text = "waiting proposals and snapshot entries must be at least 1";
-            return Err(StartError::Setting(text.into()));
-        }
-        let config = Config {
-            cluster_name: "serverv2".into(),
-            heartbeat_interval: self.heartbeat_ms,
-            election_timeout_min: self.election_min_ms,
-            election_timeout_max: self.election_max_ms,
-            enable_pre_vote: Some(true),
-            // A restarted leader would serve with what it remembers; an election proves it current.
-            enable_leader_restore: Some(false),
-            max_payload_entries: PAYLOAD_ENTRIES_MAX,
-            install_snapshot_timeout: INSTALL_SNAPSHOT_TIMEOUT_MS,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_entries),
-            max_in_snapshot_log_to_keep: self.keep_entries,
-            replication_lag_threshold: self.keep_entries.max(self.snapshot_entries + 1),
-            ..Config::default()
-        };
-        config.validate().map_err(|error| StartError::Setting(error.to_string()))
-    }
-}
 
 /// A running node. Dropping it stops it without saying goodbye to anybody.
 pub(crate) struct Node {
@@ -161,7 +62,7 @@ pub(crate) struct Node {
     pub(crate) replica: Replica,
     pub(crate) clock: Arc<LogClock>,
     pub(crate) queue: mpsc::Sender<Pending>,
-    pub(crate) stop: watch::Receiver<Option<StopReason>>,
+    pub(crate) stop: Receiver<Option<StopReason>>,
     pub(crate) propose_deadline: Duration,
     pub(crate) handle: Handle,
     pub(crate) peers: Option<Peers>,
@@ -293,7 +194,7 @@ async fn build(
     let raft = Raft::new(id, Arc::new(openraft_config), network, log, state_machine)
         .await
         .map_err(|fatal| StartError::Consensus(fatal.to_string()))?;
-    let (stop_sender, stop) = watch::channel(None);
+    let (stop_sender, stop) = channel(None);
     tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), broken, stop_sender));
     tokio::spawn(checkpoint_when_asked(raft.clone(), checkpoint, stop.clone()));
     if let Some((peers, listener)) = peers.clone().zip(listener) {
@@ -368,65 +269,6 @@ async fn lead_alone(raft: &Raft, id: u64, member: Member) -> Result<(), StartErr
         tracing::warn!(%error, "the log was not recovered in time");
         StartError::NoLeader
     })
-}
-
-/// Follows openraft's state: starts and stops the log clock, and tells when all is over.
-async fn supervise(
-    raft: Raft,
-    clock: Arc<LogClock>,
-    broken: Arc<Broken>,
-    stop: watch::Sender<Option<StopReason>>,
-) {
-    let mut metrics = raft.metrics();
-    drop(raft);
-    let reason = loop {
-        let (running, leading) = {
-            let metrics = metrics.borrow_watched();
-            (metrics.running_state.clone(), metrics.state == ServerState::Leader)
-        };
-        clock.set_leading(leading && running.is_ok(), Instant::now());
-        if let Err(fatal) = running {
-            break reason(&fatal);
-        }
-        tokio::select! {
-            changed = metrics.changed() => if changed.is_err() {
-                break StopReason::Shutdown;
-            },
-            error = broken.happened() => break StopReason::Storage(error.to_string()),
-        }
-    };
-    match &reason {
-        StopReason::Shutdown => tracing::info!("consensus has stopped"),
-        StopReason::Storage(_) | StopReason::Panicked => {
-            tracing::error!(%reason, "consensus is broken, the process must be restarted");
-        }
-    }
-    stop.send_replace(Some(reason));
-}
-
-/// Has a snapshot built whenever the records take too much memory.
-async fn checkpoint_when_asked(
-    raft: Raft,
-    asked: Arc<Notify>,
-    mut stop: watch::Receiver<Option<StopReason>>,
-) {
-    loop {
-        tokio::select! {
-            () = asked.notified() => {}
-            _ = stop.wait_for(Option::is_some) => return,
-        }
-        if raft.trigger().snapshot().await.is_err() {
-            return;
-        }
-    }
-}
-
-fn reason(fatal: &Fatal<TypeConfig>) -> StopReason {
-    match fatal {
-        Fatal::Stopped => StopReason::Shutdown,
-        Fatal::Panicked => StopReason::Panicked,
-        Fatal::StorageError(error) => StopReason::Storage(error.to_string()),
-    }
 }
 
 impl Cluster {

@@ -11,6 +11,7 @@
 
 use std::io::{self, Read as _};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot as OpenraftSnapshot};
@@ -154,6 +155,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             self.copy.take().ok_or_else(|| io::Error::other("one builder builds one snapshot"))?;
         let (replica, stores) = (self.replica.clone(), Arc::clone(&self.stores));
         blocking(move || {
+            let began = Instant::now();
             let Copy { meta, machine, layer, players, base } = copy;
             let position = position(&meta);
             let changes = layer.encode();
@@ -166,8 +168,8 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             // Not so if one from elsewhere came first; that one brought its own records.
             base.redo(position, records::changes(&changes))?;
             replica.write().records.forget(&layer);
-            let changes = changes.len();
-            tracing::info!(raft.index = position, bytes, changes, "a snapshot is saved");
+            let (changes, ms) = (changes.len(), began.elapsed().as_millis());
+            tracing::info!(raft.index = position, bytes, changes, ms, "a snapshot is saved");
             describe(file)
         })
         .await

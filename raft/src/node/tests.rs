@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use serverv2_machine::{CreatePlayer, Digest, NanoId, PlayerId, Tick};
+use openraft::async_runtime::WatchReceiver as _;
+use serverv2_machine::{CreatePlayer, Digest, NanoId, NodeId, PackRef, PlayerId, Tick};
 
 use super::*;
 
