@@ -20,6 +20,7 @@ use serverv2_storage::SnapshotFile;
 
 use crate::codec;
 use crate::log_adapter::Stores;
+use crate::node::snapshots::Receivers;
 use crate::transport::handshake::Identity;
 use crate::transport::link::{CallError, Link};
 use crate::transport::message::{Request, Response};
@@ -37,6 +38,8 @@ pub(crate) struct Peers {
     pub(crate) addresses: Arc<BTreeMap<u64, String>>,
     /// By peer; as many as there ever were members.
     reaches: Arc<Mutex<BTreeMap<u64, Arc<Reach>>>>,
+    /// Who is getting snapshots.
+    pub(crate) receivers: Arc<Receivers>,
     /// Whence snapshots come; weak, as the node's end must not wait for whoever holds this.
     stores: Weak<Stores>,
 }
@@ -46,6 +49,7 @@ pub(crate) struct Peer {
     link: Link,
     stores: Weak<Stores>,
     reach: Arc<Reach>,
+    receivers: Arc<Receivers>,
 }
 
 /// Whether a peer is reached, so that the log says when that changes and not each time.
@@ -71,8 +75,13 @@ impl Peers {
         addresses: BTreeMap<u64, String>,
         stores: &Arc<Stores>,
     ) -> Self {
-        let stores = Arc::downgrade(stores);
-        Self { own, addresses: Arc::new(addresses), reaches: Arc::default(), stores }
+        Self {
+            own,
+            addresses: Arc::new(addresses),
+            reaches: Arc::default(),
+            receivers: Arc::default(),
+            stores: Arc::downgrade(stores),
+        }
     }
 
     /// A link to this peer, if an address of it is known.
@@ -96,7 +105,7 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
         let address = self.addresses.get(&target).unwrap_or(&member.address).clone();
         let reach = self.reaches.lock().entry(target).or_default().clone();
         let link = Link::new(self.own.clone(), target, address);
-        Peer { link, stores: self.stores.clone(), reach }
+        Peer { link, stores: self.stores.clone(), reach, receivers: self.receivers.clone() }
     }
 }
 
@@ -161,14 +170,37 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         drop(stores);
         tracing::info!(peer = self.link.peer(), raft.index = position, "a snapshot is being sent");
         let request = Request::Snapshot { vote, meta, head };
+        let node = self.link.peer();
+        self.receivers.begins(node);
+        let mut receiving = Receiving { receivers: self.receivers.clone(), node, got_it: false };
         let sending = self.link.send_snapshot(&request, parts);
         tokio::select! {
             closed = cancel => Err(closed.into()),
             answer = sending => match answer {
-                Ok(Response::Snapshot(response)) => Ok(response),
+                Ok(Response::Snapshot(response)) => {
+                    receiving.got_it = true;
+                    Ok(response)
+                }
                 Ok(_) => Err(foreign().into()),
                 Err(error) => Err(Unreachable::new(&error).into()),
             },
+        }
+    }
+}
+
+/// A node is getting a snapshot for as long as this lives.
+struct Receiving {
+    receivers: Arc<Receivers>,
+    node: u64,
+    got_it: bool,
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        if self.got_it {
+            self.receivers.got_it(self.node);
+        } else {
+            self.receivers.lost(self.node);
         }
     }
 }

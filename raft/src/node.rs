@@ -11,6 +11,7 @@
 //! 6. The first pack of the settings is activated if the cluster has none.
 
 mod config;
+pub(crate) mod snapshots;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,8 @@ use tokio::sync::watch::{Receiver, channel};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::config::{ClusterSecret, NodeConfig};
-use self::watch::{checkpoint_when_asked, supervise};
+use self::snapshots::Schedule;
+use self::watch::supervise;
 use crate::applier::{Applier, Replica};
 use crate::batcher::{Batcher, Pending};
 use crate::cluster::Cluster;
@@ -188,6 +190,7 @@ async fn build(
     });
     let addresses = config.peers.iter().map(|(node, address)| (node.0, address.clone())).collect();
     let network = Peers::new(Arc::clone(&own), addresses, &stores);
+    let receivers = Arc::clone(&network.receivers);
     let peers = (!config.peers.is_empty()).then(|| network.clone());
     let listener = peers.is_some().then(|| listen(&config)).transpose()?;
     let log = LogAdapter(Arc::clone(&stores));
@@ -196,7 +199,14 @@ async fn build(
         .map_err(|fatal| StartError::Consensus(fatal.to_string()))?;
     let (stop_sender, stop) = channel(None);
     tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), broken, stop_sender));
-    tokio::spawn(checkpoint_when_asked(raft.clone(), checkpoint, stop.clone()));
+    let schedule = Schedule {
+        raft: raft.clone(),
+        entries: config.snapshot_entries,
+        keep: config.keep_entries,
+        receivers,
+        asked: checkpoint,
+    };
+    tokio::spawn(schedule.keep(stop.clone()));
     if let Some((peers, listener)) = peers.clone().zip(listener) {
         let clock = Arc::clone(&clock);
         let succession = Succession::new(raft.clone(), peers);

@@ -9,7 +9,7 @@ use std::ops::Range;
 /// Durable entries kept; older ones are read from the disk.
 pub(crate) const CACHE_ENTRIES_MAX: usize = 100_000;
 /// Their encoded bytes in all; older ones are read from the disk.
-pub(crate) const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Tells an entry from another one that takes its index after a truncation.
 pub(crate) type Stamp = u64;

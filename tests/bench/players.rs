@@ -26,8 +26,8 @@ const MISSED: u64 = 3;
 const PROBES: usize = 500;
 
 fn main() {
-    let subscriber = tracing_subscriber::fmt().with_env_filter("serverv2_raft::state_machine=info");
-    subscriber.with_writer(std::io::stdout).init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter("serverv2_raft=info");
+    subscriber.with_ansi(false).with_writer(std::io::stdout).init();
     let players = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(PLAYERS);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(alone(players));

@@ -104,7 +104,8 @@ impl NodeConfig {
             enable_leader_restore: Some(false),
             max_payload_entries: PAYLOAD_ENTRIES_MAX,
             install_snapshot_timeout: INSTALL_SNAPSHOT_TIMEOUT_MS,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_entries),
+            // Ours decides (`snapshots.rs`).
+            snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: self.keep_entries,
             replication_lag_threshold: self.keep_entries.max(self.snapshot_entries + 1),
             ..Config::default()

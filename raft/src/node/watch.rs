@@ -6,7 +6,7 @@ use std::time::Instant;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::Fatal;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::error::StopReason;
 use crate::log_clock::LogClock;
@@ -45,23 +45,6 @@ pub(super) async fn supervise(
         }
     }
     stop.send_replace(Some(reason));
-}
-
-/// Has a snapshot built whenever the records take too much memory.
-pub(super) async fn checkpoint_when_asked(
-    raft: Raft,
-    asked: Arc<Notify>,
-    mut stop: watch::Receiver<Option<StopReason>>,
-) {
-    loop {
-        tokio::select! {
-            () = asked.notified() => {}
-            _ = stop.wait_for(Option::is_some) => return,
-        }
-        if raft.trigger().snapshot().await.is_err() {
-            return;
-        }
-    }
 }
 
 fn reason(fatal: &Fatal<TypeConfig>) -> StopReason {
