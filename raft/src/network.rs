@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
@@ -163,12 +163,12 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let Outgoing { head, parts } = match outgoing {
             Ok(outgoing) => outgoing,
             Err(error) => {
-                tracing::info!(peer = self.link.peer(), %error, "a snapshot can't be sent now");
+                tracing::debug!(peer = self.link.peer(), %error, "a snapshot can't be sent now");
                 return Err(Unreachable::new(&error).into());
             }
         };
         drop(stores);
-        tracing::info!(peer = self.link.peer(), raft.index = position, "a snapshot is being sent");
+        let began = Instant::now();
         let request = Request::Snapshot { vote, meta, head };
         let node = self.link.peer();
         self.receivers.begins(node);
@@ -179,6 +179,8 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             answer = sending => match answer {
                 Ok(Response::Snapshot(response)) => {
                     receiving.got_it = true;
+                    let ms = began.elapsed().as_millis();
+                    tracing::info!(peer = node, raft.index = position, ms, "a snapshot was sent");
                     Ok(response)
                 }
                 Ok(_) => Err(foreign().into()),

@@ -4,6 +4,7 @@ mod failpoint;
 mod identity;
 mod partition;
 mod pause;
+mod snapshot;
 mod wall_clock;
 
 use std::collections::BTreeMap;
