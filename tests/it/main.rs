@@ -15,6 +15,7 @@ mod grace;
 mod handshake;
 mod heartbeat;
 mod malformed;
+mod powercut;
 mod queue;
 mod rest;
 mod restart;

@@ -10,6 +10,8 @@ mod inbound;
 pub(crate) mod knowledge;
 mod links;
 mod patch;
+#[path = "../../faults/powercut.rs"]
+mod powercut;
 pub(crate) mod process;
 mod raw;
 pub(crate) mod socket;

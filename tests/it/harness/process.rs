@@ -8,7 +8,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::DEADLINE;
+use super::powercut::PowerCut;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_serverv2");
 /// Lines of the log shown when a test fails.
@@ -31,9 +32,17 @@ pub(crate) struct Options {
     production: bool,
     env: Vec<(String, String)>,
     args: Vec<String>,
+    /// On a disk that can lose what was not synced.
+    mortal_disk: bool,
 }
 
 impl Options {
+    /// Puts its folder on a disk that [`Server::roll_back_disk`] can be used with.
+    pub(crate) fn on_mortal_disk(mut self) -> Self {
+        self.mortal_disk = true;
+        self
+    }
+
     /// Starts with `run` instead of `dev`.
     pub(crate) fn production(mut self) -> Self {
         self.production = true;
@@ -62,8 +71,10 @@ impl Options {
     /// Starts the server, which may never be ready.
     pub(crate) fn launch(self) -> Server {
         let folder = tempfile::tempdir().expect("make a temporary folder");
-        let process = Process::launch(&self, folder.path());
-        Server { options: self, folder, process: Some(process) }
+        let disk = self.mortal_disk.then(PowerCut::new);
+        let mut server = Server { options: self, folder, disk, process: None };
+        server.start_again();
+        server
     }
 
     /// Runs to the end of a start that must fail.
@@ -80,6 +91,7 @@ impl Options {
 pub(crate) struct Server {
     options: Options,
     folder: tempfile::TempDir,
+    disk: Option<PowerCut>,
     process: Option<Process>,
 }
 
@@ -133,9 +145,15 @@ impl Server {
         self.process.is_some()
     }
 
-    /// Ends it as a power cut would, and reaps it.
+    /// Ends it with `kill -9`, and reaps it.
     pub(crate) fn kill9(&mut self) {
         self.process.take().expect("the server runs").kill();
+    }
+
+    /// Makes a power cut of its death: what it had not synced is gone. Gives how much was undone.
+    pub(crate) fn roll_back_disk(&self) -> usize {
+        assert!(self.process.is_none(), "it is still running");
+        self.disk.as_ref().expect("it has a mortal disk").roll_back(self.folder.path())
     }
 
     /// Starts it again on the same folder; the port is another one.
@@ -158,7 +176,9 @@ impl Server {
     /// Starts it again without waiting until it is ready, which it may never be.
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "it is still running");
-        self.process = Some(Process::launch(&self.options, self.folder.path()));
+        let folder = self.folder.path();
+        let disk = self.disk.iter().flat_map(|disk| disk.env(folder)).collect();
+        self.process = Some(Process::launch(&self.options, folder, disk));
     }
 
     /// Starts another one in its place: the same settings, an empty folder. The old one must be dead.
@@ -255,11 +275,11 @@ struct Process {
 }
 
 impl Process {
-    fn launch(options: &Options, folder: &Path) -> Self {
+    fn launch(options: &Options, folder: &Path, disk: Vec<(&str, PathBuf)>) -> Self {
         let mut command = Command::new(BINARY);
         command.arg(if options.production { "run" } else { "dev" });
         command.args(["--port", "0", "--data-dir"]).arg(folder).args(&options.args);
-        command.current_dir(folder).env_clear().envs(options.env.iter().cloned());
+        command.current_dir(folder).env_clear().envs(options.env.iter().cloned()).envs(disk);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().expect("start the server binary");
         // Reads until the pipe to it closes, which the kernel does when this process ends.
