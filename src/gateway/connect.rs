@@ -11,7 +11,7 @@ use axum::extract::Query;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serverv2_machine::{
-    CloseSession, Command, OpenSession, PlayerId, SessionId, SessionKey, SocketId,
+    CloseSession, Command, OpenSession, PlayerId, Rejection, SessionId, SessionKey, SocketId,
 };
 use serverv2_raft::ProposeError;
 use socketioxide::SocketIo;
@@ -173,6 +173,10 @@ impl Gateway {
             loop {
                 match self.commit_seen(Command::OpenSession(command.clone())).await {
                     Ok(()) => return true,
+                    // This process was counted out and is coming back under its next incarnation.
+                    Err(ProposeError::Rejected(Rejection::StaleIncarnation)) => {
+                        tokio::time::sleep(RETRY_PAUSE).await;
+                    }
                     Err(ProposeError::Rejected(rejection)) => {
                         debug!(session = %socket.session, %rejection, "a session was refused");
                         return false;
@@ -194,7 +198,10 @@ impl Gateway {
         };
         loop {
             match self.cluster.propose(command.clone(), None).await {
-                Ok(_) | Err(ProposeError::Stopped) => return,
+                Ok(_)
+                | Err(ProposeError::Stopped)
+                // Lost with the former life of this process: the log has closed it.
+                | Err(ProposeError::Rejected(Rejection::StaleIncarnation)) => return,
                 Err(ProposeError::Rejected(rejection)) => {
                     warn!(session = %socket.session, %rejection, "a session's goodbye was refused");
                     return;

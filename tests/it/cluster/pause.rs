@@ -2,7 +2,7 @@
 
 use crate::harness::cluster::Trio;
 use crate::harness::process::Options;
-use crate::harness::{DEADLINE, Duel, Fighter, eventually};
+use crate::harness::{DEADLINE, Dial, Duel, Fighter, eventually, guest};
 
 #[tokio::test]
 async fn a_follower_that_hung_comes_back_and_its_players_with_it() {
@@ -24,6 +24,7 @@ async fn hang(is_leader: bool) {
     let b = Fighter::new(&trio.nodes[others[0]], 1).await;
     let mut duel = Duel::pair(a, b).await;
     duel.ready().await;
+    let newcomer = guest(&trio.nodes[others[0]]).await;
 
     trio.nodes[hanging].pause();
     let gone = "a node was silent and is counted out";
@@ -32,6 +33,9 @@ async fn hang(is_leader: bool) {
     duel.b.attack().await;
 
     trio.nodes[hanging].unpause();
+    // In the moment in which it learns that it was counted out, somebody new is let in all the same.
+    let newcomer = Dial::player(&trio.nodes[hanging], &newcomer).open().await;
+    newcomer.settle().await;
     duel.a.client.closed_within(DEADLINE).await;
     duel.a.reconnect(&trio.nodes[hanging]).await;
     assert_eq!(duel.a.client.resume().await["status"], "On");
