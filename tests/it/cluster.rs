@@ -154,7 +154,8 @@ async fn a_join_retried_through_another_node_is_answered_the_same_and_counts_onc
     let answer = first.ok("joinMatchmaking", &[team.clone(), key.clone()]).await;
     let second = Dial::player(&trio.nodes[1], &id).session("tab").open().await;
     assert_eq!(second.ok("joinMatchmaking", &[team, key]).await, answer);
-    assert_eq!(trio.stats(2).await["matchmaking"]["queueSize"], 1);
+    let queued = || async { trio.stats(2).await["matchmaking"]["queueSize"].as_u64() };
+    eventually("one ticket seen by the third node", queued, |queued| *queued == Some(1)).await;
 }
 
 #[tokio::test]

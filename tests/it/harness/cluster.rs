@@ -132,7 +132,7 @@ impl Trio {
         usize::try_from(leader.expect("waited for")).expect("it is small") - 1
     }
 
-    /// What a node counts.
+    /// What a node counted lately: the numbers may be a moment old.
     pub(crate) async fn stats(&self, seen_from: usize) -> Value {
         Http::get(&self.nodes[seen_from], "/cluster/status").send().await.json()["stats"].clone()
     }
