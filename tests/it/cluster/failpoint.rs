@@ -47,9 +47,8 @@ async fn a_join_that_the_leader_died_of_counts_once_when_it_is_retried_elsewhere
     duel.ready().await;
     assert_eq!(duel.a.client.events("matchSuccess").len(), 1, "paired once");
     for node in [1, 2] {
-        let one_room = |stats: &Value| {
-            stats["rooms"]["total"] == 1 && stats["matchmaking"]["queueSize"] == 0
-        };
+        let one_room =
+            |stats: &Value| stats["rooms"]["total"] == 1 && stats["matchmaking"]["queueSize"] == 0;
         eventually("one room and an empty queue", || trio.stats(node), one_room).await;
     }
 }

@@ -34,12 +34,21 @@ pub(crate) struct Options {
     args: Vec<String>,
     /// On a disk that can lose what was not synced.
     mortal_disk: bool,
+    /// Its panics are the caller's to count.
+    may_panic: bool,
 }
 
 impl Options {
     /// Puts its folder on a disk that [`Server::roll_back_disk`] can be used with.
     pub(crate) fn on_mortal_disk(mut self) -> Self {
         self.mortal_disk = true;
+        self
+    }
+
+    /// A panic of it fails no test; whoever says so looks at [`Server::says`].
+    #[allow(dead_code, reason = "only the soak asks")]
+    pub(crate) fn may_panic(mut self) -> Self {
+        self.may_panic = true;
         self
     }
 
@@ -138,6 +147,19 @@ impl Server {
     /// Whether its log has a line with this text.
     pub(crate) fn says(&self, text: &str) -> bool {
         self.process().log.find(|line| line.contains(text)).is_some()
+    }
+
+    /// The end of its log.
+    #[allow(dead_code, reason = "only the soak asks")]
+    pub(crate) fn log_tail(&self) -> String {
+        self.process().log.tail()
+    }
+
+    /// Whether its process has ended by itself.
+    #[allow(dead_code, reason = "only the soak asks")]
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let process = self.process.as_mut().expect("it was started");
+        process.child.try_wait().expect("it is our child").is_some()
     }
 
     /// Whether it was started and not ended since.
@@ -272,6 +294,7 @@ struct Process {
     ready: Value,
     log: Log,
     readers: Vec<thread::JoinHandle<()>>,
+    may_panic: bool,
 }
 
 impl Process {
@@ -294,7 +317,8 @@ impl Process {
             log.follow("out", child.stdout.take().expect("stdout is piped")),
             log.follow("err", child.stderr.take().expect("stderr is piped")),
         ];
-        Self { child, guard, ready: Value::Null, log, readers }
+        let may_panic = options.may_panic;
+        Self { child, guard, ready: Value::Null, log, readers, may_panic }
     }
 
     fn kill(self) {
@@ -314,7 +338,9 @@ impl Drop for Process {
         }
         if thread::panicking() {
             eprintln!("--- end of the server's log\n{}", self.log.tail());
-        } else if let Some(line) = self.log.find(|line| line.contains("panicked at")) {
+        } else if let Some(line) = self.log.find(|line| line.contains("panicked at"))
+            && !self.may_panic
+        {
             panic!("the server panicked: {line}\n{}", self.log.tail());
         }
     }
