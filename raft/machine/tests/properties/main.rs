@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
 
+mod hostile;
+mod invariants;
 mod model;
 mod reference;
 mod steps;

@@ -1,10 +1,10 @@
-//! The promises of the game, checked against what a listener hears and a reader sees.
+//! What a listener of the effects believes, checked against what a reader of the machine sees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
-use serverv2_machine::{Effect, Machine, PlayerId, RoomId, Seat, SessionKey};
+use serverv2_machine::{Effect, Machine, RoomId, Seat, SessionKey};
 
 /// What somebody knows who only listens to the effects.
 #[derive(Default)]
@@ -81,31 +81,4 @@ impl Model {
         prop_assert_eq!(counts.online_players, online.len());
         Ok(())
     }
-}
-
-pub(crate) fn check_invariants(machine: &Machine) -> Result<(), TestCaseError> {
-    let mut seated = BTreeSet::new();
-    for room in machine.rooms() {
-        for (number, input) in (1..).zip(room.inputs) {
-            prop_assert_eq!(input.number, number);
-        }
-        for (seat, view) in Seat::BOTH.into_iter().zip(&room.seats) {
-            if !room.is_live() {
-                continue;
-            }
-            prop_assert!(seated.insert(view.session.clone()), "two live rooms: {}", view.session);
-            prop_assert_eq!(machine.seat_of(view.session), Some((room.id, seat)));
-            let here = view.lost_until.is_none() && !view.gone;
-            let connected = machine.session(view.session).is_some();
-            prop_assert!(view.gone || here == connected, "{} here={here}", view.session);
-        }
-    }
-    let pairable: BTreeSet<PlayerId> = machine
-        .queue()
-        .filter(|it| !it.suspended && machine.session(it.session).is_some())
-        .filter(|it| !seated.contains(it.session))
-        .map(|it| it.session.player)
-        .collect();
-    prop_assert!(pairable.len() < 2, "a pair is left");
-    Ok(())
 }

@@ -12,8 +12,9 @@ use serverv2_machine::{
     RequestId, RoomId, ScopedKey, Seat, SessionKey, SocketId, Tick, TickBattle, WallTime,
 };
 
-use crate::model::{Model, check_invariants};
-use crate::steps::{NODES, Step, Timed, Who};
+use crate::model::Model;
+use crate::steps::{NODES, Name, Step, Timed, Who};
+use crate::{hostile, invariants};
 
 /// Makes a log out of steps by looking at the reference machine, and checks that machine.
 pub(crate) struct Reference {
@@ -62,7 +63,11 @@ impl Reference {
         let mut client_key = None;
         let (node, command): (u64, Command) = match *step {
             Step::Up { node } => {
-                *self.incarnations.entry(node).or_default() += 1;
+                // A hostile proposal may have got ahead.
+                let known = self.machine.nodes().find(|it| it.id == NodeId(node));
+                let known = known.map_or(0, |it| it.incarnation.0);
+                let own = self.incarnations.entry(node).or_default();
+                *own = known.max(*own) + 1;
                 self.sequences.insert(node, 0);
                 let up = NodeUp { packs: vec![pack()], level: 1, grace_ms: 0 };
                 (node, up.into())
@@ -142,6 +147,12 @@ impl Reference {
                 self.machine.apply_entry(&mut self.records, index, self.log.last().unwrap());
                 return Ok(());
             }
+            Step::Hostile { what, who, room, name } => {
+                let (node, session, socket) = self.through(who);
+                let command = hostile::command(what, session, socket, self.room(room));
+                let request = self.hostile_request(node, name);
+                return self.propose(request, command, None, fresh);
+            }
         };
         let request = self.request(node);
         self.propose(request, command, client_key, fresh)
@@ -158,28 +169,29 @@ impl Reference {
         let back = 10 * (self.proposals.len() as u64 % 4);
         let (at, wall) = (LogTime(self.now.saturating_sub(back)), WallTime(self.now));
         let proposal = Proposal { request, client_key, at, wall, seed: [5; 16], command };
+        let is_new = self.machine.answered(request).is_none();
+        let is_tick = matches!(proposal.command, Command::Tick(_));
         self.proposals.push(proposal.clone());
         let applied = self.append(proposal, fresh);
-        if let (Command::Tick(_), Ok(_)) =
-            (&self.proposals.last().unwrap().command, &applied.outcome)
-        {
-            let next = self.machine.next_deadline();
-            prop_assert!(next.is_none_or(|next| next > self.machine.last_at()), "due, not done");
-        }
-        self.check(&applied)
+        self.check(&applied, is_new && is_tick && applied.outcome.is_ok())
     }
 
     fn repeat(&mut self, proposal: Proposal, fresh: bool) -> Result<(), TestCaseError> {
         let first = self.answers.iter().find(|it| it.request == proposal.request).unwrap().clone();
-        let applied = self.append(proposal, fresh);
+        let applied = self.append(proposal.clone(), fresh);
         let unlearned =
             matches!(applied.outcome, Err(Rejection::StaleRequest | Rejection::StaleIncarnation));
-        // A request of an unregistered process left no trace, so its copy is a new request.
-        if !matches!(first.outcome, Err(Rejection::StaleIncarnation | Rejection::NodeUnknown)) {
+        // A request of an unregistered process left no trace, so its copy is a new request; a process
+        // that is not let in stays unregistered.
+        let of = self.proposals.iter().find(|it| it.request == proposal.request).unwrap();
+        let not_let_in = matches!(of.command, Command::NodeUp(_)) && first.outcome.is_err();
+        let unregistered =
+            matches!(first.outcome, Err(Rejection::StaleIncarnation | Rejection::NodeUnknown));
+        if !unregistered && !not_let_in {
             prop_assert!(applied.effects.is_empty(), "a copy had effects: {applied}");
             prop_assert!(unlearned || applied.outcome == first.outcome, "{first} then {applied}");
         }
-        self.check(&applied)
+        self.check(&applied, false)
     }
 
     fn append(&mut self, proposal: Proposal, fresh: bool) -> Applied {
@@ -196,7 +208,7 @@ impl Reference {
         applied
     }
 
-    fn check(&mut self, applied: &Applied) -> Result<(), TestCaseError> {
+    fn check(&mut self, applied: &Applied, ticked: bool) -> Result<(), TestCaseError> {
         for effect in &applied.effects {
             if let Effect::RoomOpened { room, .. } = effect {
                 self.rooms.push(*room);
@@ -204,7 +216,7 @@ impl Reference {
             self.model.follow(effect)?;
         }
         self.model.compare(&self.machine)?;
-        check_invariants(&self.machine)
+        invariants::all(&self.machine, &self.records, applied, ticked)
     }
 
     fn request(&mut self, node: u64) -> RequestId {
@@ -212,6 +224,21 @@ impl Reference {
         *sequence += 1;
         let incarnation = Incarnation(self.incarnations[&node]);
         RequestId { node: NodeId(node), incarnation, sequence: *sequence }
+    }
+
+    fn hostile_request(&mut self, node: u64, name: Name) -> RequestId {
+        let own = self.request(node.clamp(1, NODES));
+        match name {
+            Name::Fresh => own,
+            Name::Sequence(sequence) => RequestId { sequence, ..own },
+            Name::FormerProcess => {
+                RequestId { incarnation: Incarnation(own.incarnation.0.saturating_sub(1)), ..own }
+            }
+            Name::NextProcess => {
+                RequestId { incarnation: Incarnation(own.incarnation.0 + 1), ..own }
+            }
+            Name::Stranger => RequestId { node: NodeId(NODES + 1), ..own },
+        }
     }
 
     /// This node, or the first that counts.

@@ -67,6 +67,28 @@ pub(crate) enum Step {
         node: u64,
         back: u64,
     },
+    /// What no node of ours proposes.
+    Hostile {
+        what: u8,
+        who: Who,
+        room: usize,
+        name: Name,
+    },
+}
+
+/// How a hostile proposal calls itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Name {
+    /// As any other.
+    Fresh,
+    /// As one that was there before, or may come.
+    Sequence(u64),
+    /// As one of an earlier process.
+    FormerProcess,
+    /// As one of a process that did not start yet.
+    NextProcess,
+    /// As one of a node that never was.
+    Stranger,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +135,18 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Tick),
         2 => any::<usize>().prop_map(|which| Step::Repeat { which }),
         1 => (1..=NODES, 0..4u64).prop_map(|(node, back)| Step::Floor { node, back }),
+        8 => (any::<u8>(), who(), any::<usize>(), name())
+            .prop_map(|(what, who, room, name)| Step::Hostile { what, who, room, name }),
+    ]
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    prop_oneof![
+        6 => Just(Name::Fresh),
+        1 => (0..60u64).prop_map(Name::Sequence),
+        1 => Just(Name::FormerProcess),
+        1 => Just(Name::NextProcess),
+        1 => Just(Name::Stranger),
     ]
 }
 
