@@ -38,6 +38,8 @@ mod failpoints;
 mod feed;
 mod formation;
 mod forward;
+#[cfg(test)]
+mod fuzz;
 mod log_adapter;
 mod log_clock;
 mod network;

@@ -30,6 +30,8 @@ mod database;
 mod durable;
 mod error;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod header;
 mod keys;
 mod log_cache;

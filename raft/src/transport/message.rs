@@ -16,6 +16,7 @@ use crate::codec::{self, LogRecord, StoredLogId, StoredVote};
 use crate::types::{LogId, TypeConfig, Vote};
 
 /// A question to a peer.
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum Request {
     Append(AppendEntriesRequest<TypeConfig>),
     Vote {
@@ -35,6 +36,7 @@ pub(crate) enum Request {
 }
 
 /// A peer's answer.
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum Response {
     Append(AppendEntriesResponse<TypeConfig>),
     Vote(VoteResponse<TypeConfig>),
