@@ -24,7 +24,7 @@ const MAGIC: &[u8; 8] = b"SV2CKPT1";
 /// Bytes of a head: a few numbers.
 const HEAD_BYTES_MAX: u32 = 1024;
 /// Bytes of the machine; it is in memory on every node.
-const MACHINE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+pub(crate) const MACHINE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Bytes of a record on its way.
 const VALUE_BYTES_MAX: u32 = 16 * 1024 * 1024;
 

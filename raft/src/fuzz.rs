@@ -2,6 +2,7 @@
 //! files beside.
 
 mod disk;
+mod incoming;
 mod wire;
 
 use std::collections::BTreeSet;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use serverv2_storage::{RecordStream, SnapshotFile, StorageError};
 use tokio::sync::mpsc;
 
-use crate::checkpoint::{self, Head, Opened};
+use crate::checkpoint::{self, Head, MACHINE_BYTES_MAX, Opened};
 use crate::log_adapter::Stores;
 
 /// Bytes of one piece, about.
@@ -146,6 +146,9 @@ fn receive(
     let mut filling = begun.ok_or("another snapshot is still being received")?;
     let mut parts = Pieces { parts, hash: crc32fast::Hasher::new(), rest: Vec::new(), given: 0 };
     let machine_bytes = head.machine_bytes;
+    if machine_bytes > MACHINE_BYTES_MAX {
+        return Err("a machine that is too large was announced".to_owned());
+    }
     let own = Head { generation: filling.generation(), changes: 0, ..head.clone() };
     let body = io::Cursor::new(own.encode()).chain((&mut parts).take(machine_bytes));
     let file = stores.snapshots.prepare(meta, body).map_err(|error| error.to_string())?;
@@ -188,7 +191,8 @@ struct Pieces {
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.given == self.rest.len() {
+        // An empty piece is no end: a machine that ended there would be taken for a whole one.
+        while self.given == self.rest.len() {
             let Some(Part::Piece(bytes)) = self.parts.blocking_recv() else {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             };
