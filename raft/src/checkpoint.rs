@@ -141,6 +141,9 @@ impl Opened {
     pub(crate) fn read(mut self) -> io::Result<(Head, Snapshot, Vec<KeyValue>)> {
         let mut machine = Vec::new();
         self.machine().read_to_end(&mut machine)?;
+        if machine.len() as u64 != self.head.machine_bytes {
+            return Err(cut());
+        }
         let snapshot = Snapshot::decode(&machine).map_err(io::Error::other)?;
         drop(machine);
         let mut changes = Vec::new();

@@ -10,7 +10,7 @@ use serverv2_machine::{Machine, MemoryRecords, Snapshot};
 use serverv2_storage::{Folder, Record as _, SnapshotStore};
 
 use super::{damaged, damages, log_entry, log_id, membership, vote};
-use crate::checkpoint::{self, Opened};
+use crate::checkpoint::{self, Head, Opened};
 use crate::codec::{self, LogRecord};
 use crate::types::{SnapshotMeta, StoredMembership};
 
@@ -100,6 +100,21 @@ proptest! {
         let mut again = Vec::new();
         found.iter().for_each(|(key, value)| checkpoint::push_record(&mut again, key, value));
         prop_assert!(bytes.starts_with(&again), "whatever was read stood there");
+    }
+}
+
+#[test]
+fn a_checkpoint_whose_machine_is_shorter_than_it_says_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SnapshotStore::open(&Folder::open(dir.path(), 1).unwrap()).unwrap();
+    let machine = Snapshot::without_records(&Machine::new()).encode();
+    for (position, more) in [(1, 0), (2, 1), (3, 1_000_000)] {
+        let machine_bytes = machine.len() as u64 + more;
+        let head = Head { generation: 1, players: 0, machine_bytes, changes: 0 };
+        let body = [head.encode(), machine.clone()].concat();
+        let file = store.save(position, b"", &body[..]).unwrap();
+        let read = Opened::of(&file).and_then(Opened::read);
+        assert_eq!(read.is_ok(), more == 0, "{more} bytes are missing");
     }
 }
 
