@@ -11,6 +11,8 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 mod dispatcher;
+#[cfg(test)]
+mod fuzz;
 pub mod gateway;
 pub mod net;
 mod ports;

@@ -20,6 +20,8 @@ mod body;
 mod cluster;
 mod cors;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod health;
 mod idempotency;

@@ -12,6 +12,8 @@
 //! skill is not checked anywhere (contract 5.1), and a reference into nothing harms nobody.
 
 mod files;
+#[cfg(test)]
+mod fuzz;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -169,14 +169,17 @@ fn malformed() -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "请求体格式错误", "MALFORMED_BODY")
 }
 
-fn parse_json(bytes: &[u8], names: &'static [&'static str]) -> Result<Fields, ApiError> {
+pub(super) fn parse_json(bytes: &[u8], names: &'static [&'static str]) -> Result<Fields, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let fields = FieldsSeed(names).deserialize(&mut json).map_err(|_| malformed())?;
     json.end().map_err(|_| malformed())?;
     Ok(fields)
 }
 
-async fn parse_form(bytes: Vec<u8>, names: &'static [&'static str]) -> Result<Fields, ApiError> {
+pub(super) async fn parse_form(
+    bytes: Vec<u8>,
+    names: &'static [&'static str],
+) -> Result<Fields, ApiError> {
     let request = Request::post("/")
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(Body::from(Bytes::from(bytes)))
