@@ -6,6 +6,8 @@
 
 mod battle;
 mod connect;
+#[cfg(test)]
+mod fuzz;
 mod heartbeat;
 mod inbox;
 mod matchmaking;

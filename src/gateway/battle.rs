@@ -272,7 +272,9 @@ fn rejection_details(rejection: &Rejection) -> &'static str {
 }
 
 /// All three fields must be there, and neither empty nor zero (contract 3.5.9).
-fn animation(payload: &Json) -> Option<(Arc<str>, u32, PlayerId)> {
+pub(super) fn animation(payload: &Json) -> Option<(Arc<str>, u32, PlayerId)> {
+    // A list of the three values would be read, too.
+    let payload = payload.as_object()?;
     let StartAnimation { source, expected_duration, owner_id } =
         StartAnimation::deserialize(payload).ok()?;
     let fits = !source.is_empty() && source.len() <= ANIMATION_TEXT_MAX && expected_duration > 0.0;

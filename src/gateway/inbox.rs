@@ -108,7 +108,7 @@ impl Inbound {
     }
 }
 
-fn arguments(event: Event, text: &str) -> Result<Arguments, BadArguments> {
+pub(super) fn arguments(event: Event, text: &str) -> Result<Arguments, BadArguments> {
     if text.len() > EVENT_BYTES_MAX {
         return Err(BadArguments::TooLarge);
     }
