@@ -175,7 +175,7 @@ fn every_limit_holds(machine: &Machine, records: &MemoryRecords) -> Holds {
         prop_assert!(room.seats.iter().filter_map(|seat| seat.lost_until).all(|at| at <= latest));
         match room.end {
             None => {
-                prop_assert!(room.setup.at.plus_ms(ROOM_AGE_MAX_MS) > now || !is_swept(machine))
+                prop_assert!(room.setup.at.plus_ms(ROOM_AGE_MAX_MS) > now || !is_swept(machine));
             }
             Some(end) => prop_assert!(end.remove_at <= end.at.plus_ms(ENDED_ROOM_LINGER_MS)),
         }

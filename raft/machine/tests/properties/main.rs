@@ -70,11 +70,17 @@ proptest! {
         for entry in &reference.log {
             let mut bytes = encode_entry(entry).unwrap();
             spoil(&mut bytes, &damage, cut);
-            let _ = decode_entry(&bytes);
+            if let Ok(entry) = decode_entry(&bytes) {
+                // What is read says the same again.
+                let again = encode_entry(&entry).unwrap();
+                prop_assert_eq!(decode_entry(&again), Ok(entry));
+            }
         }
         let mut bytes = Snapshot::take(&reference.machine, &reference.records).encode();
         spoil(&mut bytes, &damage, cut);
         if let Ok(snapshot) = Snapshot::decode(&bytes) {
+            let again = snapshot.encode();
+            prop_assert_eq!(Snapshot::decode(&again).unwrap().encode(), again);
             // It may contradict itself; applying to it must still not panic.
             let (mut machine, _) = snapshot.restore();
             let mut records = reference.records.clone();

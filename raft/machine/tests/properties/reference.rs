@@ -136,7 +136,7 @@ impl Reference {
             Step::Tick => (self.live(1), Tick.into()),
             Step::Repeat { which } => {
                 let again = self.proposals[which % self.proposals.len()].clone();
-                return self.repeat(again, fresh);
+                return self.repeat(&again, fresh);
             }
             Step::Floor { node, back } => {
                 let lowest_open = self.sequences[&node].saturating_sub(back);
@@ -176,7 +176,7 @@ impl Reference {
         self.check(&applied, is_new && is_tick && applied.outcome.is_ok())
     }
 
-    fn repeat(&mut self, proposal: Proposal, fresh: bool) -> Result<(), TestCaseError> {
+    fn repeat(&mut self, proposal: &Proposal, fresh: bool) -> Result<(), TestCaseError> {
         let first = self.answers.iter().find(|it| it.request == proposal.request).unwrap().clone();
         let applied = self.append(proposal.clone(), fresh);
         let unlearned =
