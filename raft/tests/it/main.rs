@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails here says so by itself")]
 
 mod common;
+mod noise;
 mod peers;
 mod restart;
 mod single;

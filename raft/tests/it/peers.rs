@@ -11,9 +11,9 @@ use tempfile::TempDir;
 
 use crate::common::{DEADLINE, create, player_id, start};
 
-struct Trio {
+pub(crate) struct Trio {
     folders: Vec<TempDir>,
-    configs: Vec<NodeConfig>,
+    pub(crate) configs: Vec<NodeConfig>,
     nodes: Vec<Option<(Cluster, EffectFeed)>>,
 }
 
@@ -40,13 +40,13 @@ impl Trio {
         Self { configs: configs.collect(), folders, nodes: vec![None, None, None] }
     }
 
-    async fn started() -> Self {
+    pub(crate) async fn started() -> Self {
         let mut trio = Self::prepare();
         trio.start_all([0, 1, 2]).await;
         trio
     }
 
-    async fn start_all<const N: usize>(&mut self, which: [usize; N]) {
+    pub(crate) async fn start_all<const N: usize>(&mut self, which: [usize; N]) {
         let starting = which.map(|at| {
             let config = self.configs[at].clone();
             tokio::spawn(async move { (at, start(&config).await) })
@@ -57,7 +57,7 @@ impl Trio {
         }
     }
 
-    fn node(&self, at: usize) -> &Cluster {
+    pub(crate) fn node(&self, at: usize) -> &Cluster {
         &self.nodes[at].as_ref().unwrap().0
     }
 
@@ -66,7 +66,7 @@ impl Trio {
     }
 
     /// The place of the leader, once all running nodes agree on it.
-    async fn leader(&self) -> usize {
+    pub(crate) async fn leader(&self) -> usize {
         let agreed = eventually("one leader", || {
             let leaders: BTreeSet<_> = self.running().map(|node| node.status().leader).collect();
             let [Some(leader)] = leaders.into_iter().collect::<Vec<_>>()[..] else { return None };
@@ -77,7 +77,7 @@ impl Trio {
     }
 
     /// Waits until all running nodes have applied the same, and says the digest of it.
-    async fn settled(&self) -> Digest {
+    pub(crate) async fn settled(&self) -> Digest {
         eventually("the same state everywhere", || {
             let states: BTreeSet<(u64, Digest)> = self
                 .running()
@@ -91,12 +91,12 @@ impl Trio {
         .await
     }
 
-    fn kill(&mut self, at: usize) {
+    pub(crate) fn kill(&mut self, at: usize) {
         // Dropped without a goodbye: as if it had been killed.
         self.nodes[at] = None;
     }
 
-    fn players(&self, at: usize) -> usize {
+    pub(crate) fn players(&self, at: usize) -> usize {
         self.node(at).read(|_, records| records.players().count()).value
     }
 }
@@ -114,7 +114,7 @@ async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Proposes until it is answered, as a careful caller does: a retry may find it done.
-async fn insist(node: &Cluster, number: u8) {
+pub(crate) async fn insist(node: &Cluster, number: u8) {
     loop {
         match node.propose(create(number), None).await {
             Ok(_) | Err(ProposeError::Rejected(_)) => return,
