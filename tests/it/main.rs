@@ -11,6 +11,7 @@ mod clocks;
 mod cluster;
 mod demo;
 mod flood;
+mod fuzz;
 mod grace;
 mod handshake;
 mod heartbeat;

@@ -66,6 +66,12 @@ impl Http {
         self.header(CONTENT_TYPE.as_str(), "application/json")
     }
 
+    /// A body, whose kind a header says.
+    pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
     /// Sends it and reads the whole answer.
     pub(crate) async fn send(self) -> Answer {
         let what = format!("{} {}", self.method, self.path);

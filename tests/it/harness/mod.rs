@@ -4,7 +4,7 @@
 
 pub(crate) mod battle;
 pub(crate) mod cluster;
-mod codec;
+pub(crate) mod codec;
 mod http;
 mod inbound;
 pub(crate) mod knowledge;
@@ -20,7 +20,7 @@ pub(crate) mod team;
 use std::time::Duration;
 
 pub(crate) use battle::{Duel, Fighter};
-pub(crate) use http::Http;
+pub(crate) use http::{Answer, Http};
 pub(crate) use process::Server;
 pub(crate) use raw::Raw;
 pub(crate) use socket::{Client, Dial};
