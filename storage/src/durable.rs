@@ -36,6 +36,9 @@ pub(crate) trait Disk: Send + 'static {
 
     /// Writes all of it in order and returns when it is durable.
     fn commit(&mut self, writes: Vec<Self::Write>) -> Result<(), StorageError>;
+
+    /// Called once at an orderly end, after everything was committed.
+    fn close(&mut self) {}
 }
 
 struct Queue<W> {
@@ -156,6 +159,7 @@ fn write_until_closed<D: Disk>(shared: &Shared<D::Write>, mut disk: D) {
             return;
         }
     }
+    disk.close();
 }
 
 type Drained<W> = (VecDeque<(W, Option<Done>)>, Option<W>);

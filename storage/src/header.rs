@@ -26,6 +26,7 @@ const LOCK: &str = "lock";
 const LOG: &str = "log";
 const SNAPSHOTS: &str = "snapshots";
 const RECORDS: &str = "records";
+const WITNESS: &str = "witness";
 
 /// The random name of a data folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +118,10 @@ impl Folder {
 
     pub(crate) fn records_path(&self) -> PathBuf {
         self.path.join(RECORDS)
+    }
+
+    pub(crate) fn witness_path(&self) -> PathBuf {
+        self.path.join(WITNESS)
     }
 
     fn start_over(&self) -> Result<(), StorageError> {

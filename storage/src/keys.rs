@@ -10,14 +10,8 @@ pub(crate) const SEGMENT_ENTRIES: u64 = 8192;
 pub(crate) const META: &str = "meta";
 /// Id of the folder this database was made in.
 pub(crate) const FOLDER: &str = "folder";
-/// How often the folder was opened.
-pub(crate) const BOOTS: &str = "boots";
-/// The last vote.
-pub(crate) const VOTE: &str = "vote";
-/// How far entries are known to be committed.
-pub(crate) const COMMITTED: &str = "committed";
-/// The last purged position.
-pub(crate) const PURGED: &str = "purged";
+/// What the log says of itself.
+pub(crate) const TAIL: &str = "tail";
 
 const LOG_PREFIX: &str = "log/";
 

@@ -23,6 +23,7 @@
 //! lock        held exclusively by the running process
 //! log/        sled: tree `meta` and one tree for each 8192 log indexes
 //! records/    sled: a tree of records for each generation, one of which is valid
+//! witness     how far the log was at least
 //! snapshots/  <position>-<number>.snap files and `current`, which names the valid one
 //! ```
 
@@ -41,6 +42,8 @@ mod pieces;
 mod records;
 mod snapshot_file;
 mod snapshot_store;
+mod tail;
+mod witness;
 
 pub use durable::Done;
 pub use error::StorageError;

@@ -1,9 +1,9 @@
 //! The log as it lies in sled: which writes make up a vote, an append, a truncation, a purge.
 //!
 //! sled orders all writes of one database in one file, so what a crash leaves is a prefix of what
-//! was written. The order here relies on that: pieces of an entry in order (an unfinished one is
-//! recognised by its length), a purge's position before its trees go, a truncation from the end
-//! backward. Batches stay small: sled holds a lock of the whole *process* while it applies one.
+//! was written. The order here relies on that: entries come before the [`Tail`] that counts them, and
+//! entries go after the one that does not. What the tail does not count is a leftover. Batches stay
+//! small: sled holds a lock of the whole *process* while it applies one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use crate::error::StorageError;
 use crate::header::Folder;
 use crate::keys;
 use crate::pieces::{self, Joined};
+use crate::tail::Tail;
+use crate::witness::Witness;
 
 /// The log database. Clones share it.
 #[derive(Clone)]
@@ -23,6 +25,9 @@ pub(crate) struct LogDisk {
     db: Database,
     meta: Tree,
     segments: Arc<Mutex<BTreeMap<u64, Tree>>>,
+    /// The first index, and the link of what was before it.
+    base: Arc<Mutex<(u64, u32)>>,
+    witness: Arc<Mutex<Witness>>,
 }
 
 impl LogDisk {
@@ -32,12 +37,15 @@ impl LogDisk {
         if !folder.is_new() && !Database::is_at(&path) {
             return Err(StorageError::Corrupt(format!("{} is missing", path.display())));
         }
+        let witness = Witness::open(folder)?;
         let db = Database::open(&path)?;
         let meta = db.tree(keys::META)?;
-        let disk = Self { db, meta, segments: Arc::default() };
+        let (base, witness) = (Arc::default(), Arc::new(Mutex::new(witness)));
+        let disk = Self { db, meta, segments: Arc::default(), base, witness };
         if folder.is_new() {
-            disk.put_meta(keys::FOLDER, &folder.id().0)?;
-            disk.sync()?;
+            disk.meta.insert(keys::FOLDER, &folder.id().0).map_err(writing)?;
+            disk.put_tail(&Tail::default())?;
+            disk.db.sync()?;
             disk.db.sync_names(folder)?;
             folder.set_ready()?;
         } else if disk.meta(keys::FOLDER)?.as_deref() != Some(&folder.id().0) {
@@ -60,36 +68,44 @@ impl LogDisk {
         Ok(())
     }
 
-    /// Counts this opening durably and returns its number, from 1.
-    pub(crate) fn count_boot(&self) -> Result<u64, StorageError> {
-        let before = match self.meta(keys::BOOTS)? {
-            None => 0,
-            Some(bytes) => bytes
-                .try_into()
-                .map(u64::from_be_bytes)
-                .map_err(|_| StorageError::Corrupt("the start counter is no number".into()))?,
+    /// What the log says of itself, unless it once said more.
+    pub(crate) fn tail(&self) -> Result<Tail, StorageError> {
+        let Some(bytes) = self.meta(keys::TAIL)? else {
+            return Err(StorageError::Corrupt("the log does not say how far it goes".into()));
         };
-        let boots = before + 1;
-        self.put_meta(keys::BOOTS, &boots.to_be_bytes())?;
-        self.sync()?;
-        Ok(boots)
+        let tail = Tail::decode(&bytes)?;
+        let known = self.witness.lock().number();
+        if tail.number < known {
+            return Err(StorageError::Corrupt(format!(
+                "the log has lost what was written last (its state is {}, {known} is known)",
+                tail.number
+            )));
+        }
+        *self.base.lock() = (tail.start, tail.base);
+        Ok(tail)
     }
 
-    /// The value of a key in the tree `meta`.
-    pub(crate) fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        let value = self.meta.get(key).map_err(StorageError::database("read the log"))?;
+    fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let value = self.meta.get(key).map_err(reading)?;
         Ok(value.map(|value| value.to_vec()))
     }
 
-    /// Sets a key in the tree `meta`; durable after the next [`Self::sync`].
-    pub(crate) fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), StorageError> {
-        self.meta.insert(key, value).map_err(StorageError::database("write the log"))?;
+    /// Says how far the log goes; durable after the next [`Self::sync`].
+    pub(crate) fn put_tail(&self, tail: &Tail) -> Result<(), StorageError> {
+        self.meta.insert(keys::TAIL, tail.encode()).map_err(writing)?;
+        *self.base.lock() = (tail.start, tail.base);
         Ok(())
     }
 
-    /// Makes everything written so far durable.
-    pub(crate) fn sync(&self) -> Result<(), StorageError> {
-        self.db.sync()
+    /// Makes everything written so far durable, of which this is the number.
+    pub(crate) fn sync(&self, number: u64) -> Result<(), StorageError> {
+        self.db.sync()?;
+        self.witness.lock().note(number)
+    }
+
+    /// Makes it durable, too, how far the log is.
+    pub(crate) fn sync_witness(&self) -> Result<(), StorageError> {
+        self.witness.lock().sync()
     }
 
     /// See [`Database::refuse_blobs`].
@@ -97,23 +113,26 @@ impl LogDisk {
         self.db.refuse_blobs()
     }
 
-    /// Writes entries in the order given.
+    /// Writes entries in the order given, each linked to the one before; gives the last one's link.
     pub(crate) fn put_entries<'a>(
         &self,
+        mut link: u32,
         entries: impl Iterator<Item = (u64, &'a [u8])>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<u32, StorageError> {
         let mut writer = BatchWriter { disk: self, segment: 0, batch: Batch::default(), bytes: 0 };
         for (index, value) in entries {
-            let pieces = pieces::cut(value).ok_or_else(|| {
+            let pieces = pieces::cut(link, value).ok_or_else(|| {
                 StorageError::Stopped(format!("entry {index} has {} bytes", value.len()))
             })?;
+            link = pieces::link(link, value);
             for (number, piece) in pieces.into_iter().enumerate() {
                 let number = u16::try_from(number).expect("values are bounded");
                 writer.make_room(keys::segment_of(index), piece.len())?;
                 writer.batch.insert(&keys::piece(index, number), piece);
             }
         }
-        writer.write()
+        writer.write()?;
+        Ok(link)
     }
 
     /// Removes everything from an index on, from the end backward.
@@ -126,7 +145,7 @@ impl LogDisk {
         let mut writer =
             BatchWriter { disk: self, segment: kept, batch: Batch::default(), bytes: 0 };
         for key in tree.range(keys::piece(index, 0)..).keys().rev() {
-            let key = key.map_err(StorageError::database("read the log"))?;
+            let key = key.map_err(reading)?;
             writer.make_room(kept, key.len())?;
             writer.batch.remove(key);
         }
@@ -146,32 +165,29 @@ impl LogDisk {
         let Some(tree) = self.segment(keys::segment_of(index)) else {
             return Ok(Joined::Incomplete);
         };
+        let (start, base) = *self.base.lock();
+        let before = if index == start { Some(base) } else { self.link(index.wrapping_sub(1))? };
+        let Some(before) = before else { return Ok(Joined::Incomplete) };
         let pieces = tree
             .scan_prefix(index.to_be_bytes())
             .values()
             .collect::<Result<Vec<_>, _>>()
-            .map_err(StorageError::database("read the log"))?;
-        Ok(pieces::join(pieces.iter().map(AsRef::as_ref)))
+            .map_err(reading)?;
+        Ok(pieces::join(before, pieces.iter().map(AsRef::as_ref)))
     }
 
-    /// The lowest index with a piece of an entry, at or above a bound.
-    pub(crate) fn first_index(&self, at_least: u64) -> Result<Option<u64>, StorageError> {
-        let segments = self.segments.lock();
-        for (_, tree) in segments.range(keys::segment_of(at_least)..) {
-            let first = tree.range(keys::piece(at_least, 0)..).next();
-            let first = first.transpose().map_err(StorageError::database("read the log"))?;
-            if let Some((key, _)) = first {
-                return Ok(keys::piece_index(&key));
-            }
-        }
-        Ok(None)
+    /// The link of an entry, if it is there.
+    pub(crate) fn link(&self, index: u64) -> Result<Option<u32>, StorageError> {
+        let Some(tree) = self.segment(keys::segment_of(index)) else { return Ok(None) };
+        let first = tree.get(keys::piece(index, 0)).map_err(reading)?;
+        Ok(first.and_then(|first| pieces::link_in(&first)))
     }
 
     /// The highest index with a piece of an entry.
     pub(crate) fn last_index(&self) -> Result<Option<u64>, StorageError> {
         let segments = self.segments.lock();
         for tree in segments.values().rev() {
-            let last = tree.last().map_err(StorageError::database("read the log"))?;
+            let last = tree.last().map_err(reading)?;
             if let Some((key, _)) = last {
                 return Ok(keys::piece_index(&key));
             }
@@ -207,6 +223,14 @@ impl LogDisk {
     }
 }
 
+fn reading(error: sled::Error) -> StorageError {
+    StorageError::database("read the log")(error)
+}
+
+fn writing(error: sled::Error) -> StorageError {
+    StorageError::database("write the log")(error)
+}
+
 /// Gathers changes of one tree into batches of bounded size.
 struct BatchWriter<'a> {
     disk: &'a LogDisk,
@@ -230,7 +254,7 @@ impl BatchWriter<'_> {
             self.bytes = 0;
             let tree = self.disk.segment_or_new(self.segment)?;
             tree.apply_batch(std::mem::take(&mut self.batch))
-                .map_err(StorageError::database("write the log"))?;
+                .map_err(writing)?;
         }
         Ok(())
     }

@@ -15,10 +15,10 @@ use parking_lot::Mutex;
 use crate::durable::{Disk, Done, Durable};
 use crate::error::StorageError;
 use crate::header::Folder;
-use crate::keys;
 use crate::log_cache::{CACHE_BYTES_MAX, CACHE_ENTRIES_MAX, Cache, Stamp};
 use crate::log_disk::LogDisk;
-use crate::pieces::Joined;
+use crate::pieces::{self, Joined};
+use crate::tail::Tail;
 
 /// An entry of the log, of which this crate knows only how it becomes bytes.
 pub trait Record: Clone + Send + Sync + Sized + 'static {
@@ -83,13 +83,19 @@ impl<R: Record> LogStore<R> {
     ) -> Result<Self, StorageError> {
         let disk = LogDisk::open(folder)?;
         disk.refuse_blobs()?;
-        let purged = disk.meta(keys::PURGED)?.map(|bytes| parse_purged(&bytes)).transpose()?;
-        if let Some(purged) = &purged {
-            // A process that died while purging may have left trees.
+        let mut tail = disk.tail()?;
+        // A process that died while it was writing may have left some.
+        if disk.last_index()?.is_some_and(|last| last >= tail.end) {
+            tracing::warn!(end = tail.end, "entries that were never finished are dropped");
+            disk.truncate_from(tail.end)?;
+        }
+        if let Some(purged) = &tail.purged {
             disk.drop_segments_upto(purged.index)?;
         }
-        let first = purged.as_ref().map_or(0, |purged| purged.index + 1);
-        let range = readable(&disk, first)?;
+        let range = tail.start..tail.end;
+        if !range.is_empty() && disk.link(tail.end - 1)? != Some(tail.link) {
+            return Err(missing(tail.end - 1));
+        }
         let mut cache = Cache::new(range.end, cache_entries_max, cache_bytes_max);
         for index in range.clone().rev() {
             let bytes = whole(&disk, index)?;
@@ -97,16 +103,21 @@ impl<R: Record> LogStore<R> {
                 break;
             }
         }
-        let boots = disk.count_boot()?;
+        tail.boots += 1;
+        tail.number += 1;
+        disk.put_tail(&tail)?;
+        disk.sync(tail.number)?;
+        disk.sync_witness()?;
+        let boots = tail.boots;
         let state = State {
-            vote: disk.meta(keys::VOTE)?,
-            committed: disk.meta(keys::COMMITTED)?,
-            purged,
+            vote: tail.vote.clone(),
+            committed: tail.committed.clone(),
+            purged: tail.purged.clone(),
             range,
             cache,
         };
         let state = Arc::new(Mutex::new(state));
-        let writer = LogWriter { disk: disk.clone(), state: Arc::clone(&state) };
+        let writer = LogWriter { disk: disk.clone(), tail, state: Arc::clone(&state) };
         Ok(Self { state, order: Mutex::new(()), disk, boots, durable: Durable::start(writer)? })
     }
 
@@ -213,18 +224,18 @@ impl<R: Record> LogStore<R> {
         let mut found = Vec::with_capacity((end - start) as usize);
         let mut bytes_read = 0;
         for index in start..cached_from {
-            let bytes = match whole(&self.disk, index) {
-                Ok(bytes) => bytes,
-                // Purged or truncated while it was being read: the log does not contain it any more.
+            let (record, bytes) = match self.read_one(index) {
+                Ok(found) => found,
+                // Purged, truncated or replaced while it was being read.
                 Err(_) if index < self.range().start => continue,
                 Err(_) if index >= self.range().end => return Ok(found),
-                Err(error) => return Err(error),
+                Err(_) => self.read_again(index)?,
             };
-            bytes_read += bytes.len();
+            bytes_read += bytes;
             if bytes_read > bytes_max && !found.is_empty() {
                 return Ok(found);
             }
-            found.push(decode(index, &bytes)?);
+            found.push(record);
         }
         for (record, bytes) in cached {
             bytes_read += bytes;
@@ -235,12 +246,85 @@ impl<R: Record> LogStore<R> {
         }
         Ok(found)
     }
+
+    fn read_one(&self, index: u64) -> Result<(R, usize), StorageError> {
+        let bytes = whole(&self.disk, index)?;
+        Ok((decode(index, &bytes)?, bytes.len()))
+    }
+
+    /// Another entry may have taken the place of one that could not be read.
+    fn read_again(&self, index: u64) -> Result<(R, usize), StorageError> {
+        let state = self.state.lock();
+        let cached = state.cache.read(index..index + 1).next();
+        if let Some((record, bytes)) = cached {
+            return Ok((record.clone(), bytes));
+        }
+        drop(state);
+        self.read_one(index)
+    }
 }
 
 /// The writer thread's side.
 struct LogWriter<R> {
     disk: LogDisk,
+    tail: Tail,
     state: Arc<Mutex<State<R>>>,
+}
+
+impl<R: Record> LogWriter<R> {
+    fn append(&mut self, entries: &[(u64, Vec<u8>)]) -> Result<(), StorageError> {
+        let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else {
+            return Ok(());
+        };
+        if self.tail.start == self.tail.end {
+            self.start_at(*first)?;
+        }
+        let entries = entries.iter().map(|(index, bytes)| (*index, &bytes[..]));
+        self.tail.link = self.disk.put_entries(self.tail.link, entries)?;
+        self.tail.end = last + 1;
+        Ok(())
+    }
+
+    fn truncate_from(&mut self, index: u64) -> Result<(), StorageError> {
+        if index < self.tail.end {
+            self.tail.end = index.max(self.tail.start);
+            self.tail.link = match self.tail.end.checked_sub(1).filter(|at| *at >= self.tail.start) {
+                None => self.tail.base,
+                Some(last) => self.disk.link(last)?.ok_or_else(|| missing(last))?,
+            };
+            self.put_tail()?;
+        }
+        self.disk.truncate_from(index)
+    }
+
+    fn purge(&mut self, purged: Purged) -> Result<(), StorageError> {
+        let index = purged.index;
+        if index >= self.tail.start {
+            if index + 1 >= self.tail.end {
+                self.tail.end = index + 1;
+                self.start_at(index + 1)?;
+            } else {
+                self.tail.base = self.disk.link(index)?.ok_or_else(|| missing(index))?;
+                self.tail.start = index + 1;
+            }
+        }
+        self.tail.purged = Some(purged);
+        self.put_tail()?;
+        self.disk.drop_segments_upto(index)
+    }
+
+    /// The log is empty, and its next entry has this index.
+    fn start_at(&mut self, index: u64) -> Result<(), StorageError> {
+        let before = index.checked_sub(1).map(|before| self.disk.link(before)).transpose()?;
+        self.tail.base = before.flatten().unwrap_or(pieces::NO_LINK);
+        (self.tail.start, self.tail.end, self.tail.link) = (index, index, self.tail.base);
+        Ok(())
+    }
+
+    fn put_tail(&mut self) -> Result<(), StorageError> {
+        self.tail.number += 1;
+        self.disk.put_tail(&self.tail)
+    }
 }
 
 impl<R: Record> Disk for LogWriter<R> {
@@ -252,7 +336,7 @@ impl<R: Record> Disk for LogWriter<R> {
         for write in writes {
             match write {
                 Write::Vote(bytes) => {
-                    self.disk.put_meta(keys::VOTE, &bytes)?;
+                    self.tail.vote = Some(bytes.clone());
                     vote = Some(bytes);
                 }
                 Write::Append(records) => {
@@ -262,18 +346,15 @@ impl<R: Record> Disk for LogWriter<R> {
                         appended.push((record.index(), *stamp, bytes.len()));
                         encoded.push((record.index(), bytes));
                     }
-                    self.disk
-                        .put_entries(encoded.iter().map(|(index, bytes)| (*index, &bytes[..])))?;
+                    self.append(&encoded)?;
                 }
-                Write::TruncateFrom(index) => self.disk.truncate_from(index)?,
-                Write::Purge(purged) => {
-                    self.disk.put_meta(keys::PURGED, &print_purged(&purged))?;
-                    self.disk.drop_segments_upto(purged.index)?;
-                }
-                Write::Committed(bytes) => self.disk.put_meta(keys::COMMITTED, &bytes)?,
+                Write::TruncateFrom(index) => self.truncate_from(index)?,
+                Write::Purge(purged) => self.purge(purged)?,
+                Write::Committed(bytes) => self.tail.committed = Some(bytes),
             }
         }
-        self.disk.sync()?;
+        self.put_tail()?;
+        self.disk.sync(self.tail.number)?;
         let mut state = self.state.lock();
         if vote.is_some() {
             state.vote = vote;
@@ -284,28 +365,19 @@ impl<R: Record> Disk for LogWriter<R> {
         state.cache.evict();
         Ok(())
     }
-}
 
-/// What can be read after a crash. The last entry may be unfinished: it was never acknowledged.
-fn readable(disk: &LogDisk, first: u64) -> Result<Range<u64>, StorageError> {
-    let Some(start) = disk.first_index(first)? else { return Ok(first..first) };
-    let last = disk.last_index()?.unwrap_or(start);
-    if disk.entry(last)? == Joined::Incomplete {
-        tracing::warn!(index = last, "the last entry was never finished, it is dropped");
-        disk.truncate_from(last)?;
-        if last == start {
-            return Ok(first..first);
+    fn close(&mut self) {
+        // Not needed: whoever died does not do it either. It leaves less to chance.
+        if let Err(error) = self.disk.sync_witness() {
+            tracing::warn!(%error, "the witness of the log is not synced");
         }
-        whole(disk, last - 1)?;
-        return Ok(start..last);
     }
-    Ok(start..last + 1)
 }
 
 fn whole(disk: &LogDisk, index: u64) -> Result<Vec<u8>, StorageError> {
     match disk.entry(index)? {
-        Joined::Whole(bytes) => Ok(bytes),
-        Joined::Incomplete => Err(StorageError::Corrupt(format!("entry {index} is missing"))),
+        Joined::Whole(bytes, _) => Ok(bytes),
+        Joined::Incomplete => Err(missing(index)),
         Joined::Damaged => {
             Err(StorageError::Corrupt(format!("entry {index} is not what was written")))
         }
@@ -322,15 +394,8 @@ fn decode<R: Record>(index: u64, bytes: &[u8]) -> Result<R, StorageError> {
     }
 }
 
-fn print_purged(purged: &Purged) -> Vec<u8> {
-    [&purged.index.to_be_bytes()[..], &purged.about].concat()
-}
-
-fn parse_purged(bytes: &[u8]) -> Result<Purged, StorageError> {
-    let Some((index, about)) = bytes.split_first_chunk() else {
-        return Err(StorageError::Corrupt("the purged position can't be read".into()));
-    };
-    Ok(Purged { index: u64::from_be_bytes(*index), about: about.to_vec() })
+fn missing(index: u64) -> StorageError {
+    StorageError::Corrupt(format!("entry {index} is missing"))
 }
 
 #[cfg(test)]

@@ -328,12 +328,12 @@ fn cut(key: &[u8], value: &[u8]) -> Result<Vec<Vec<u8>>, StorageError> {
         return Err(StorageError::Stopped(format!("a record's key has {} bytes", key.len())));
     }
     let too_large = || StorageError::Stopped(format!("a record has {} bytes", value.len()));
-    pieces::cut(value).ok_or_else(too_large)
+    pieces::cut(pieces::NO_LINK, value).ok_or_else(too_large)
 }
 
 fn whole(key: &[u8], found: &[sled::IVec]) -> Result<Vec<u8>, StorageError> {
-    match pieces::join(found.iter().map(AsRef::as_ref)) {
-        Joined::Whole(value) => Ok(value),
+    match pieces::join(pieces::NO_LINK, found.iter().map(AsRef::as_ref)) {
+        Joined::Whole(value, _) => Ok(value),
         Joined::Incomplete | Joined::Damaged => {
             let key = String::from_utf8_lossy(key).into_owned();
             Err(StorageError::Corrupt(format!("the record {key:?} is not what was written")))

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
-use crate::keys::SEGMENT_ENTRIES;
+use crate::keys::{self, SEGMENT_ENTRIES};
 
 /// An entry with its index in front.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,25 +162,74 @@ fn the_newest_entries_are_cached_and_the_rest_is_read_from_the_disk() {
 }
 
 #[test]
-fn an_unfinished_last_entry_is_dropped_and_a_damaged_one_is_said() {
+fn entries_of_an_unfinished_write_are_dropped_and_missing_or_damaged_ones_are_said() {
     let dir = tempfile::tempdir().unwrap();
     append(&open(dir.path()).unwrap(), (1..=6).map(line));
-    let disk = LogDisk::open(&mut Folder::open(dir.path(), 1).unwrap()).unwrap();
-    // Entry 6 has 64 pieces; the last ones are lost.
-    let tree = disk.segment_tree(0);
-    for number in 40..80 {
-        tree.remove(keys::piece(6, number)).unwrap();
+    let disk = || LogDisk::open(&mut Folder::open(dir.path(), 1).unwrap()).unwrap();
+    // Beyond what the log says of itself: entry 7, and a part of the next one.
+    let tree = disk().segment_tree(0);
+    for (index, number) in [(7, 0), (8, 0), (8, 1)] {
+        tree.insert(keys::piece(index, number), &[1u8; 30]).unwrap();
     }
-    drop((disk, tree));
+    drop(tree);
     let log = open(dir.path()).unwrap();
-    assert_eq!(indexes(&log), [1, 2, 3, 4, 5]);
+    assert_eq!(indexes(&log), [1, 2, 3, 4, 5, 6]);
+    append(&log, std::iter::once(line(7)));
+    drop(log);
+    let log = open(dir.path()).unwrap();
+    assert_eq!(indexes(&log), [1, 2, 3, 4, 5, 6, 7]);
     drop(log);
 
-    let disk = LogDisk::open(&mut Folder::open(dir.path(), 1).unwrap()).unwrap();
-    disk.segment_tree(0).insert(keys::piece(3, 0), &[7u8; 30]).unwrap();
-    drop(disk);
-    let error = open(dir.path()).unwrap().read(0..9, usize::MAX).unwrap_err();
-    assert!(error.to_string().contains("entry 3"), "{error}");
+    let damage = |index, piece: &[u8]| {
+        disk().segment_tree(0).insert(keys::piece(index, 0), piece).unwrap();
+        let read = open(dir.path()).and_then(|log| log.read(0..9, usize::MAX));
+        let error = read.unwrap_err();
+        assert!(error.to_string().contains(&format!("entry {index}")), "{error}");
+    };
+    damage(3, &[7; 30]);
+    disk().segment_tree(0).remove(keys::piece(7, 0)).unwrap();
+    let error = open(dir.path()).err().unwrap();
+    assert!(error.to_string().contains("entry 7"), "{error}");
+}
+
+#[test]
+fn an_entry_that_had_been_replaced_is_not_taken_for_its_successor() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).unwrap();
+    append(&log, (1..=4).map(line));
+    let stale: Vec<_> = log.disk.segment_tree(0).scan_prefix(3u64.to_be_bytes()).collect();
+    log.truncate_from(2).unwrap();
+    append(&log, std::iter::once(small(2)));
+    append(&log, (3..=4).map(line));
+    assert_eq!(indexes(&log), [1, 2, 3, 4]);
+    let tree = log.disk.segment_tree(0);
+    for pair in stale {
+        let (key, value) = pair.unwrap();
+        tree.insert(key, value).unwrap();
+    }
+    let error = log.read(0..9, usize::MAX).unwrap_err();
+    assert!(error.to_string().contains("entry 3 is not what was written"), "{error}");
+}
+
+#[test]
+fn a_log_that_is_older_than_its_witness_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    append(&open(dir.path()).unwrap(), (1..=3).map(small));
+    let (log, old) = (dir.path().join("log"), dir.path().join("old"));
+    fs::create_dir(&old).unwrap();
+    for name in ["db", "conf"] {
+        fs::copy(log.join(name), old.join(name)).unwrap();
+    }
+    append(&open(dir.path()).unwrap(), std::iter::once(small(4)));
+    fs::remove_dir_all(&log).unwrap();
+    fs::rename(&old, &log).unwrap();
+    for _ in 0..2 {
+        let error = open(dir.path()).err().unwrap();
+        assert!(error.to_string().contains("has lost what was written last"), "{error}");
+    }
+    fs::remove_file(dir.path().join("witness")).unwrap();
+    let error = open(dir.path()).err().unwrap();
+    assert!(error.to_string().contains("witness is missing"), "{error}");
 }
 
 #[test]
