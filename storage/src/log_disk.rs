@@ -253,8 +253,7 @@ impl BatchWriter<'_> {
         if self.bytes > 0 {
             self.bytes = 0;
             let tree = self.disk.segment_or_new(self.segment)?;
-            tree.apply_batch(std::mem::take(&mut self.batch))
-                .map_err(writing)?;
+            tree.apply_batch(std::mem::take(&mut self.batch)).map_err(writing)?;
         }
         Ok(())
     }

@@ -288,7 +288,8 @@ impl<R: Record> LogWriter<R> {
     fn truncate_from(&mut self, index: u64) -> Result<(), StorageError> {
         if index < self.tail.end {
             self.tail.end = index.max(self.tail.start);
-            self.tail.link = match self.tail.end.checked_sub(1).filter(|at| *at >= self.tail.start) {
+            self.tail.link = match self.tail.end.checked_sub(1).filter(|at| *at >= self.tail.start)
+            {
                 None => self.tail.base,
                 Some(last) => self.disk.link(last)?.ok_or_else(|| missing(last))?,
             };

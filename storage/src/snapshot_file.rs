@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! "SV2SNAP1"
+//! folder:  id of the data folder, 16 bytes
 //! meta:    length u32, crc32 u32, bytes
 //! chunks:  length u32 (1 to 256 KiB), crc32 u32, bytes   (repeated)
 //! end:     0 u32, crc32 of all chunks' bytes u32, their length u64
@@ -17,8 +18,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::StorageError;
+use crate::header::FolderId;
 
 const MAGIC: &[u8; 8] = b"SV2SNAP1";
+const FOLDER_BYTES: usize = 16;
 /// Bytes of one chunk.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of what the caller says about a snapshot.
@@ -68,14 +71,19 @@ impl SnapshotFile {
     }
 
     fn body_at(&self) -> u64 {
-        (MAGIC.len() + 8 + self.meta.len()) as u64
+        (MAGIC.len() + FOLDER_BYTES + 8 + self.meta.len()) as u64
     }
 
     /// Reads the head of a file.
-    pub(crate) fn open(file: File, folder: &Path, name: Arc<str>) -> Result<Self, StorageError> {
+    pub(crate) fn open(
+        file: File,
+        id: FolderId,
+        folder: &Path,
+        name: Arc<str>,
+    ) -> Result<Self, StorageError> {
         let file = Arc::new(file);
         let mut at = At { file: Arc::clone(&file), at: 0 };
-        let meta = read_meta(&mut at)
+        let meta = read_meta(&mut at, id)
             .map_err(|error| StorageError::Corrupt(format!("snapshot {name}: {error}")))?;
         Ok(Self { file, folder: folder.into(), name, meta: meta.into() })
     }
@@ -84,6 +92,7 @@ impl SnapshotFile {
 /// Writes a snapshot's bytes; syncing and naming are the caller's.
 pub(crate) fn write(
     mut file: impl Write,
+    id: FolderId,
     meta: &[u8],
     mut body: impl Read,
 ) -> Result<(), io::Error> {
@@ -91,6 +100,7 @@ pub(crate) fn write(
         return Err(io::Error::other("what is said about the snapshot is too long"));
     }
     file.write_all(MAGIC)?;
+    file.write_all(&id.0)?;
     write_frame(&mut file, meta)?;
     let mut hash = crc32fast::Hasher::new();
     let mut length = 0;
@@ -117,11 +127,16 @@ fn write_frame(file: &mut impl Write, bytes: &[u8]) -> Result<(), io::Error> {
     file.write_all(bytes)
 }
 
-fn read_meta(file: &mut At) -> Result<Vec<u8>, io::Error> {
+fn read_meta(file: &mut At, id: FolderId) -> Result<Vec<u8>, io::Error> {
     let mut magic = [0; MAGIC.len()];
     file.read_exact(&mut magic)?;
     if &magic != MAGIC {
         return Err(io::Error::other("not a snapshot of a format known here"));
+    }
+    let mut folder = [0; FOLDER_BYTES];
+    file.read_exact(&mut folder)?;
+    if folder != id.0 {
+        return Err(io::Error::other("it belongs to another data folder"));
     }
     let length = read_u32(file)?;
     read_checked(file, length, META_BYTES_MAX)

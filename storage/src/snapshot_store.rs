@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::error::StorageError;
 use crate::files;
-use crate::header::Folder;
+use crate::header::{Folder, FolderId};
 use crate::snapshot_file::{self, SnapshotFile};
 
 const CURRENT: &str = "current";
@@ -31,6 +31,7 @@ struct Current {
 /// The folder of snapshots.
 pub struct SnapshotStore {
     path: PathBuf,
+    folder: FolderId,
     // Held while a snapshot gets its name; not while its bytes are written.
     current: Mutex<Current>,
 }
@@ -46,11 +47,11 @@ impl SnapshotStore {
                 let (name, position, number) = parse_current(&bytes).ok_or_else(|| {
                     StorageError::Corrupt("the name of the current snapshot can't be read".into())
                 })?;
-                let file = open_file(&path, &name)?;
+                let file = open_file(folder.id(), &path, &name)?;
                 Current { file: Some(file), position, number: number + 1 }
             }
         };
-        let store = Self { path, current: Mutex::new(current) };
+        let store = Self { path, folder: folder.id(), current: Mutex::new(current) };
         store.remove_others()?;
         Ok(store)
     }
@@ -85,13 +86,13 @@ impl SnapshotStore {
             .map_err(StorageError::io("create", &temporary))
             .and_then(|file| {
                 let mut writer = BufWriter::new(file);
-                snapshot_file::write(&mut writer, meta, body)
+                snapshot_file::write(&mut writer, self.folder, meta, body)
                     .map_err(StorageError::io("write", &temporary))?;
                 let file = writer
                     .into_inner()
                     .map_err(|error| StorageError::io("write", &temporary)(error.into_error()))?;
                 file.sync_all().map_err(StorageError::io("sync", &temporary))?;
-                open_file(&self.path, &name)
+                open_file(self.folder, &self.path, &name)
             });
         if written.is_err() {
             // Whatever went wrong, the next start removes it at the latest.
@@ -157,10 +158,10 @@ impl SnapshotStore {
     }
 }
 
-fn open_file(folder: &Path, name: &str) -> Result<SnapshotFile, StorageError> {
+fn open_file(id: FolderId, folder: &Path, name: &str) -> Result<SnapshotFile, StorageError> {
     let path = folder.join(name);
     let file = File::open(&path).map_err(StorageError::io("open", &path))?;
-    SnapshotFile::open(file, folder, name.into())
+    SnapshotFile::open(file, id, folder, name.into())
 }
 
 fn file_name(position: u64, number: u64) -> String {

@@ -17,7 +17,7 @@ use serverv2_storage::{
     Folder, LogStore, Purged, Record, RecordStore, SnapshotStore, StorageError,
 };
 
-const CASES: u64 = 12;
+const CASES: u64 = 5;
 const SIZES: [usize; 4] = [200, 900, 5_000, 24_000];
 
 /// An entry that says which one of several with its index it is.
@@ -89,10 +89,14 @@ fn no_damage_is_ever_served() {
                 let outcome = outcome.recv_timeout(Duration::from_secs(60));
                 match &outcome {
                     Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: it hangs"),
-                    Err(mpsc::RecvTimeoutError::Disconnected) => wrong.push(format!("{what}: panic")),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => {
+                        wrong.push(format!("{what}: panic"))
+                    }
                     Ok(Err(_)) => {}
                     Ok(Ok(found)) if *found == written => {}
-                    Ok(Ok(found)) => wrong.push(format!("{what}: {time} {}", differs(found, &written))),
+                    Ok(Ok(found)) => {
+                        wrong.push(format!("{what}: {time} {}", differs(found, &written)))
+                    }
                 }
                 let name = format!("{} {}", file.display(), what.split(' ').nth(1).unwrap());
                 *counts.entry((name, matches!(outcome, Ok(Ok(_))))).or_default() += 1;
@@ -207,7 +211,9 @@ fn write(path: &Path, salt: u8) {
         snapshots.save(position, b"meta", &filled(60_000, part ^ salt)[..]).unwrap();
         for step in 0..4u8 {
             let changes: Vec<_> = (0..120u8)
-                .map(|at| (vec![b'k', at.wrapping_mul(step + 1)], filled(150, at ^ step ^ part ^ salt)))
+                .map(|at| {
+                    (vec![b'k', at.wrapping_mul(step + 1)], filled(150, at ^ step ^ part ^ salt))
+                })
                 .collect();
             let changes = changes.iter().map(|(key, value)| (&key[..], Some(&value[..])));
             records.valid().redo(position - 3 + u64::from(step), changes).unwrap();
