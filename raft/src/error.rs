@@ -31,8 +31,12 @@ pub enum ProposeError {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data folder is in use, foreign, newer, or damaged.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
+    #[error("{error}; {}", error.advice())]
+    Storage {
+        /// What is wrong with it.
+        #[from]
+        error: StorageError,
+    },
     /// A setting is out of range.
     #[error("{0}")]
     Setting(String),

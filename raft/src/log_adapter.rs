@@ -10,7 +10,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
@@ -32,6 +32,8 @@ pub(crate) struct Stores {
     pub(crate) snapshots: SnapshotStore,
     pub(crate) records: RecordStore,
     pub(crate) folder: Folder,
+    /// The first error that openraft got, in its own words.
+    failed: OnceLock<StorageError>,
     /// Dropped last: tells that the folder may be opened again.
     _closed: oneshot::Sender<()>,
 }
@@ -47,7 +49,28 @@ impl Stores {
         let snapshots = SnapshotStore::open(&folder)?;
         let records = open_records(&folder, &snapshots)?;
         let (closed, wait_closed) = oneshot::channel();
-        Ok((Arc::new(Self { log, snapshots, records, folder, _closed: closed }), wait_closed))
+        Ok((
+            Arc::new(Self {
+                log,
+                snapshots,
+                records,
+                folder,
+                failed: OnceLock::new(),
+                _closed: closed,
+            }),
+            wait_closed,
+        ))
+    }
+
+    /// What stopped the log, or could not be read of it.
+    pub(crate) fn failed(&self) -> Option<StorageError> {
+        self.failed.get().cloned().or_else(|| self.log.failed())
+    }
+
+    /// Keeps an error, and makes it one for openraft.
+    pub(crate) fn note(&self, error: StorageError) -> io::Error {
+        let _ = self.failed.set(error.clone());
+        error.into()
     }
 
     pub(crate) fn boots(&self) -> u64 {
@@ -75,7 +98,7 @@ pub(crate) struct LogAdapter(pub(crate) Arc<Stores>);
 
 impl LogAdapter {
     fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<LogEntry>, io::Error> {
-        let records = self.0.log.read(range, bytes_max)?;
+        let records = self.0.log.read(range, bytes_max).map_err(|error| self.0.note(error))?;
         Ok(records.into_iter().map(|record| record.0).collect())
     }
 

@@ -198,7 +198,8 @@ async fn build(
         .await
         .map_err(|fatal| StartError::Consensus(fatal.to_string()))?;
     let (stop_sender, stop) = channel(None);
-    tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), broken, stop_sender));
+    let watched = Arc::downgrade(&stores);
+    tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), broken, watched, stop_sender));
     let schedule = Schedule {
         raft: raft.clone(),
         entries: config.snapshot_entries,

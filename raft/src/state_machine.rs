@@ -122,7 +122,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let meta = meta.clone();
         let broken = self.replica.read().records.broken();
         // Everything is checked before anything is replaced.
-        let state = blocking(move || {
+        let state = blocking(&self.stores, move || {
             let (head, machine, changes) =
                 Opened::of(&file).and_then(Opened::read).map_err(|error| damaged(&error))?;
             let (machine, _) = machine.restore();
@@ -139,7 +139,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.ask(|done| Work::Install { state: Box::new(state), done }).await?;
         let stores = Arc::clone(&self.stores);
         // Nobody reads the old ones any more.
-        blocking(move || Ok(stores.records.drop_others()?)).await
+        blocking(&self.stores, move || Ok(stores.records.drop_others()?)).await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<BuiltSnapshot>, io::Error> {
@@ -154,7 +154,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let copy =
             self.copy.take().ok_or_else(|| io::Error::other("one builder builds one snapshot"))?;
         let (replica, stores) = (self.replica.clone(), Arc::clone(&self.stores));
-        blocking(move || {
+        blocking(&self.stores.clone(), move || {
             let began = Instant::now();
             let Copy { meta, machine, layer, players, base } = copy;
             let position = position(&meta);
@@ -222,8 +222,14 @@ fn damaged(why: &dyn std::fmt::Display) -> io::Error {
     StorageError::Corrupt(format!("the snapshot can't be read: {why}")).into()
 }
 
+/// Works on a thread of the blocking pool; the error of a disk is kept in its own words.
 async fn blocking<T: Send + 'static>(
+    stores: &Arc<Stores>,
     work: impl FnOnce() -> Result<T, io::Error> + Send + 'static,
 ) -> Result<T, io::Error> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
+    done.map_err(|error| match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(error) => stores.note(StorageError::clone(error)),
+        None => error,
+    })
 }

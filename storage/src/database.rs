@@ -102,7 +102,8 @@ fn open_sled(path: &Path) -> Result<Db, StorageError> {
                 thread::sleep(LOCK_PAUSE);
             }
             Ok(Err(source)) => {
-                return Err(StorageError::Database { doing: "open the database", source });
+                let error = StorageError::database("open the database")(source);
+                return Err(error.in_database(path));
             }
             Err(_) => {
                 let text = format!("{} can't be recovered", path.display());

@@ -100,6 +100,11 @@ impl<W: Send + 'static> Durable<W> {
         Ok(())
     }
 
+    /// Why nothing more is written.
+    pub(crate) fn failed(&self) -> Option<StorageError> {
+        self.shared.queue.lock().failed.clone()
+    }
+
     /// Replaces the lazy write. It will not be durable before the writes queued until now.
     pub(crate) fn set_lazy(&self, write: W) -> Result<(), StorageError> {
         let mut queue = self.shared.queue.lock();

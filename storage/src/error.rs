@@ -77,15 +77,49 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// What to do about it, for whoever is woken by it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "stop the other process, or use another folder",
+            Self::Foreign { .. } => {
+                "name the folder of this node, or an empty one for a node that never ran; \
+                 nothing in it was changed"
+            }
+            Self::Newer { .. } => "start the version that wrote it, or a newer one",
+            Self::OtherNode { .. } => "name the folder of this node, or start it under its own id",
+            Self::Corrupt(_) => {
+                "do not start it again on this folder: keep a copy of it, and check the disk. A lone \
+                 node: restore the whole folder from a backup. A node of a cluster: the others have all \
+                 that was acknowledged; leave it stopped, and never give it an older copy of its folder"
+            }
+            Self::Unsynced { .. } | Self::Io { .. } | Self::Database { .. } | Self::Stopped(_) => {
+                "check the disk and its free space, then start it again; what was acknowledged is on it"
+            }
+        }
+    }
+
     /// Adapts a closure for `map_err`.
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { doing, path, source: Arc::new(source) }
     }
 
+    /// Says which database is damaged.
+    pub(crate) fn in_database(self, path: &Path) -> Self {
+        match self {
+            Self::Corrupt(why) => Self::Corrupt(format!("{}: {why}", path.display())),
+            error => error,
+        }
+    }
+
     /// Adapts a closure for `map_err`.
     pub(crate) fn database(doing: &'static str) -> impl FnOnce(sled::Error) -> Self {
-        move |source| Self::Database { doing, source }
+        move |source| match source {
+            sled::Error::Corruption { .. } => {
+                Self::Corrupt(format!("cannot {doing}: its bytes are not what was written"))
+            }
+            source => Self::Database { doing, source },
+        }
     }
 }
 

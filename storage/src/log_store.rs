@@ -126,6 +126,11 @@ impl<R: Record> LogStore<R> {
         self.boots
     }
 
+    /// The error that stopped the writer.
+    pub fn failed(&self) -> Option<StorageError> {
+        self.durable.failed()
+    }
+
     /// The last durable vote.
     pub fn vote(&self) -> Option<Vec<u8>> {
         self.state.lock().vote.clone()

@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
 
+#[path = "../../tests/faults/library.rs"]
+mod library;
 #[path = "../../tests/faults/powercut.rs"]
 mod powercut;
 

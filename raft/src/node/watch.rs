@@ -1,14 +1,16 @@
 //! Follows openraft while a node runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::Fatal;
+use serverv2_storage::StorageError;
 use tokio::sync::watch;
 
 use crate::error::StopReason;
+use crate::log_adapter::Stores;
 use crate::log_clock::LogClock;
 use crate::records::Broken;
 use crate::types::{Raft, TypeConfig};
@@ -18,6 +20,7 @@ pub(super) async fn supervise(
     raft: Raft,
     clock: Arc<LogClock>,
     broken: Arc<Broken>,
+    stores: Weak<Stores>,
     stop: watch::Sender<Option<StopReason>>,
 ) {
     let mut metrics = raft.metrics();
@@ -29,13 +32,13 @@ pub(super) async fn supervise(
         };
         clock.set_leading(leading && running.is_ok(), Instant::now());
         if let Err(fatal) = running {
-            break reason(&fatal);
+            break reason(&fatal, &stores);
         }
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() {
                 break StopReason::Shutdown;
             },
-            error = broken.happened() => break StopReason::Storage(error.to_string()),
+            error = broken.happened() => break storage(&error),
         }
     };
     match &reason {
@@ -47,10 +50,18 @@ pub(super) async fn supervise(
     stop.send_replace(Some(reason));
 }
 
-fn reason(fatal: &Fatal<TypeConfig>) -> StopReason {
+fn storage(error: &StorageError) -> StopReason {
+    StopReason::Storage(format!("{error}; {}", error.advice()))
+}
+
+fn reason(fatal: &Fatal<TypeConfig>, stores: &Weak<Stores>) -> StopReason {
     match fatal {
         Fatal::Stopped => StopReason::Shutdown,
         Fatal::Panicked => StopReason::Panicked,
-        Fatal::StorageError(error) => StopReason::Storage(error.to_string()),
+        Fatal::StorageError(error) => {
+            // What came first, in its own words.
+            let failed = stores.upgrade().and_then(|stores| stores.failed());
+            failed.map_or_else(|| StopReason::Storage(error.to_string()), |error| storage(&error))
+        }
     }
 }

@@ -24,7 +24,9 @@ pub(crate) async fn start(config: &NodeConfig) -> (Cluster, EffectFeed) {
         loop {
             match Cluster::start(config.clone()).await {
                 Ok(started) => return started,
-                Err(StartError::Storage(serverv2_storage::StorageError::InUse { .. })) => {
+                Err(StartError::Storage {
+                    error: serverv2_storage::StorageError::InUse { .. },
+                }) => {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 Err(error) => panic!("{error}"),
