@@ -7,7 +7,6 @@
 use std::fs;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 const SOURCE: &str = include_str!("powercut.c");
@@ -121,21 +120,5 @@ fn differences(before: &Path, after: &Path) -> usize {
 /// The compiled library.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let (made, library) = (
-            folder.join(format!("powercut-{}.so", std::process::id())),
-            folder.join("powercut.so"),
-        );
-        let source = made.with_extension("c");
-        fs::write(&source, SOURCE).expect("write the source");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&made).arg(&source);
-        let status = compiler.args(["-ldl", "-lpthread"]).status();
-        assert!(status.expect("cc is installed").success(), "powercut.c compiles");
-        fs::remove_file(&source).expect("remove the source");
-        // Another test may be using the one that is there.
-        fs::rename(&made, &library).expect("name the library");
-        library
-    })
+    LIBRARY.get_or_init(|| super::library::compiled("powercut", SOURCE))
 }

@@ -10,6 +10,7 @@ mod battle;
 mod clocks;
 mod cluster;
 mod demo;
+mod disks;
 mod flood;
 mod fuzz;
 mod grace;

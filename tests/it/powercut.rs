@@ -2,20 +2,17 @@
 //!
 //! `POWERCUT_CYCLES` asks for more of them, `SEED` for a certain plan.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::Method;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
 
 use crate::harness::cluster::Trio;
+use crate::harness::guests::{Callers, missing};
 use crate::harness::process::Options;
-use crate::harness::{Duel, Fighter, Http, Server, eventually};
+use crate::harness::{Duel, Fighter, Server};
 
 const CYCLES: usize = 3;
 /// Callers of each node that make guests.
@@ -138,15 +135,13 @@ fn cut_power<'a>(nodes: impl Iterator<Item = &'a mut Server>) -> usize {
 
 /// Guests made through all nodes at once, while players queue.
 struct Load {
-    stop: Arc<AtomicBool>,
-    callers: JoinSet<Vec<String>>,
+    callers: Callers,
     queuing: JoinSet<()>,
 }
 
 impl Load {
     async fn on(nodes: &[Server]) -> Self {
-        let stop = Arc::<AtomicBool>::default();
-        let (mut callers, mut queuing) = (JoinSet::new(), JoinSet::new());
+        let mut queuing = JoinSet::new();
         for node in nodes {
             for number in 0..QUEUING {
                 let fighter = Fighter::new(node, number).await;
@@ -157,48 +152,13 @@ impl Load {
                     }
                 });
             }
-            for _ in 0..CALLERS {
-                callers.spawn(make_guests(node.address(), stop.clone()));
-            }
         }
-        Self { stop, callers, queuing }
+        Self { callers: Callers::on(nodes, CALLERS), queuing }
     }
 
     /// Ends it and gives the guests that were acknowledged.
     async fn stop(mut self) -> Vec<String> {
-        self.stop.store(true, Ordering::Relaxed);
         self.queuing.abort_all();
-        self.callers.join_all().await.concat()
+        self.callers.stop().await
     }
-}
-
-/// Makes guests until it is told to stop or its node is gone.
-async fn make_guests(node: SocketAddr, stop: Arc<AtomicBool>) -> Vec<String> {
-    let mut made = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        let request = Http::to(node, Method::POST, "/api/v1/auth/create-guest");
-        let Ok(answer) = request.exchange().await else { break };
-        if answer.status.is_success() {
-            let id = answer.json()["data"]["playerId"].as_str().expect("a guest's id").to_owned();
-            made.push(id);
-        }
-    }
-    made
-}
-
-/// Which of these guests some node does not know.
-async fn missing(nodes: &[Server], told: &[String]) -> Vec<String> {
-    let mut missing = Vec::new();
-    for id in told {
-        for node in nodes {
-            let path = format!("/api/v1/auth/check-player/{id}");
-            let known = || Http::get(node, &path).send();
-            let answer = eventually("an answer", known, |answer| answer.status != 503).await;
-            if answer.status != 200 {
-                missing.push(id.clone());
-                break;
-            }
-        }
-    }
-    missing
 }

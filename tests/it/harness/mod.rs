@@ -5,9 +5,14 @@
 pub(crate) mod battle;
 pub(crate) mod cluster;
 pub(crate) mod codec;
+#[path = "../../faults/disk.rs"]
+pub(crate) mod disk;
+pub(crate) mod guests;
 mod http;
 mod inbound;
 pub(crate) mod knowledge;
+#[path = "../../faults/library.rs"]
+mod library;
 mod links;
 mod patch;
 #[path = "../../faults/powercut.rs"]

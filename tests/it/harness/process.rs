@@ -5,6 +5,7 @@
 //! close). The environment is empty but for what a test sets, so a setting of the machine that runs
 //! the tests changes nothing. A server that panics fails the test that started it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -19,6 +20,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::DEADLINE;
+use super::disk::FaultyDisk;
 use super::powercut::PowerCut;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_serverv2");
@@ -36,6 +38,8 @@ pub(crate) struct Options {
     mortal_disk: bool,
     /// Its panics are the caller's to count.
     may_panic: bool,
+    /// On a disk that can be made to fail.
+    faulty_disk: bool,
 }
 
 impl Options {
@@ -49,6 +53,12 @@ impl Options {
     #[allow(dead_code, reason = "only the soak asks")]
     pub(crate) fn may_panic(mut self) -> Self {
         self.may_panic = true;
+        self
+    }
+
+    /// Puts its folder on a disk that [`Server::disk`] can make fail.
+    pub(crate) fn on_faulty_disk(mut self) -> Self {
+        self.faulty_disk = true;
         self
     }
 
@@ -81,7 +91,8 @@ impl Options {
     pub(crate) fn launch(self) -> Server {
         let folder = tempfile::tempdir().expect("make a temporary folder");
         let disk = self.mortal_disk.then(PowerCut::new);
-        let mut server = Server { options: self, folder, disk, process: None };
+        let faulty = self.faulty_disk.then(FaultyDisk::new);
+        let mut server = Server { options: self, folder, disk, faulty, process: None };
         server.start_again();
         server
     }
@@ -101,6 +112,7 @@ pub(crate) struct Server {
     options: Options,
     folder: tempfile::TempDir,
     disk: Option<PowerCut>,
+    faulty: Option<FaultyDisk>,
     process: Option<Process>,
 }
 
@@ -162,6 +174,11 @@ impl Server {
         process.child.try_wait().expect("it is our child").is_some()
     }
 
+    /// What it wrote, which can be read after its end.
+    pub(crate) fn log(&self) -> Log {
+        self.process().log.clone()
+    }
+
     /// Whether it was started and not ended since.
     pub(crate) fn is_running(&self) -> bool {
         self.process.is_some()
@@ -176,6 +193,11 @@ impl Server {
     pub(crate) fn roll_back_disk(&self) -> usize {
         assert!(self.process.is_none(), "it is still running");
         self.disk.as_ref().expect("it has a mortal disk").roll_back(self.folder.path())
+    }
+
+    /// The disk of its folder.
+    pub(crate) fn disk(&self) -> &FaultyDisk {
+        self.faulty.as_ref().expect("it is on a faulty disk")
     }
 
     /// Starts it again on the same folder; the port is another one.
@@ -199,7 +221,15 @@ impl Server {
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "it is still running");
         let folder = self.folder.path();
-        let disk = self.disk.iter().flat_map(|disk| disk.env(folder)).collect();
+        let mortal = self.disk.iter().flat_map(|disk| disk.env(folder));
+        let faulty = self.faulty.iter().flat_map(|disk| disk.env(folder));
+        let mut disk: BTreeMap<_, PathBuf> = BTreeMap::new();
+        for (name, value) in faulty.chain(mortal) {
+            // The faults come first: what failed does not reach the disk.
+            let both =
+                disk.get(name).map(|first| format!("{}:{}", first.display(), value.display()));
+            disk.insert(name, both.map_or(value, PathBuf::from));
+        }
         self.process = Some(Process::launch(&self.options, folder, disk));
     }
 
@@ -298,7 +328,7 @@ struct Process {
 }
 
 impl Process {
-    fn launch(options: &Options, folder: &Path, disk: Vec<(&str, PathBuf)>) -> Self {
+    fn launch(options: &Options, folder: &Path, disk: BTreeMap<&str, PathBuf>) -> Self {
         let mut command = Command::new(BINARY);
         command.arg(if options.production { "run" } else { "dev" });
         command.args(["--port", "0", "--data-dir"]).arg(folder).args(&options.args);
@@ -348,7 +378,7 @@ impl Drop for Process {
 
 /// What a server wrote, line by line.
 #[derive(Clone, Default)]
-struct Log(Arc<LogInner>);
+pub(crate) struct Log(Arc<LogInner>);
 
 #[derive(Default)]
 struct LogInner {
@@ -373,11 +403,13 @@ impl Log {
         })
     }
 
-    fn find(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
+    /// The first line that is as wanted.
+    pub(crate) fn find(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
         self.0.lines.lock().iter().find(|line| wanted(line)).cloned()
     }
 
-    fn tail(&self) -> String {
+    /// Its last lines.
+    pub(crate) fn tail(&self) -> String {
         let lines = self.0.lines.lock();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
