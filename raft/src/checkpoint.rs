@@ -33,6 +33,8 @@ const VALUE_BYTES_MAX: u32 = 16 * 1024 * 1024;
 pub(crate) struct Head {
     /// The generation of records that belongs to it.
     pub(crate) generation: u64,
+    /// The position that the changes lead from; its own if there are none.
+    pub(crate) from: u64,
     /// Accounts in them.
     pub(crate) players: u64,
     /// Bytes of the machine.
@@ -53,12 +55,14 @@ impl Head {
 /// The body of a checkpoint's file.
 pub(crate) fn encode(
     generation: u64,
+    from: u64,
     players: u64,
     machine: &[u8],
     changes: &[KeyValue],
 ) -> Vec<u8> {
     let head = Head {
         generation,
+        from,
         players,
         machine_bytes: machine.len() as u64,
         changes: changes.len() as u64,
@@ -132,6 +136,18 @@ impl Opened {
         Ok(Self { head, body })
     }
 
+    /// Reads a checkpoint's head, once all of its file is what was written.
+    pub(crate) fn check(file: &SnapshotFile) -> Result<Self, StorageError> {
+        let read = || {
+            io::copy(&mut file.reader(), &mut io::sink())?;
+            Self::of(file)
+        };
+        let damaged = |error| {
+            StorageError::Corrupt(format!("the snapshot {} can't be read: {error}", file.name()))
+        };
+        read().map_err(damaged)
+    }
+
     /// Reads the machine's bytes piece by piece.
     pub(crate) fn machine(&mut self) -> impl Read + '_ {
         (&mut self.body).take(self.head.machine_bytes)
@@ -163,12 +179,19 @@ pub(crate) fn catch_up(
     file: &SnapshotFile,
     position: u64,
 ) -> Result<(), StorageError> {
-    if base.position() >= position {
+    if base.position() == position {
         return Ok(());
     }
     let damaged =
         |error: io::Error| StorageError::Corrupt(format!("the snapshot can't be read: {error}"));
-    let (_, _, changes) = Opened::of(file).and_then(Opened::read).map_err(damaged)?;
+    let (head, _, changes) = Opened::of(file).and_then(Opened::read).map_err(damaged)?;
+    if base.position() != head.from {
+        return Err(StorageError::Corrupt(format!(
+            "the records are those of position {}, the snapshot needs those of {} or {position}",
+            base.position(),
+            head.from
+        )));
+    }
     tracing::info!(raft.index = position, changes = changes.len(), "a checkpoint is finished");
     base.redo(position, records::changes(&changes))
 }

@@ -159,7 +159,13 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             let Copy { meta, machine, layer, players, base } = copy;
             let position = position(&meta);
             let changes = layer.encode();
-            let body = checkpoint::encode(base.generation(), players, &machine.encode(), &changes);
+            let body = checkpoint::encode(
+                base.generation(),
+                base.position(),
+                players,
+                &machine.encode(),
+                &changes,
+            );
             drop(machine);
             let bytes = body.len();
             let about = codec::encode_snapshot_meta(&meta);
@@ -202,7 +208,7 @@ fn adopt(
     filling.finish(position(meta))?;
     let mut machine = Vec::new();
     Opened::of(file)?.machine().read_to_end(&mut machine)?;
-    let body = checkpoint::encode(generation, head.players, &machine, &[]);
+    let body = checkpoint::encode(generation, position(meta), head.players, &machine, &[]);
     let about = codec::encode_snapshot_meta(meta);
     stores.snapshots.save(position(meta), &about, &body[..])?;
     Ok(stores.records.switch_to(generation)?)

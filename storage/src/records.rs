@@ -11,17 +11,24 @@
 //!
 //! A base that comes from elsewhere fills a *generation* of its own ([`Filling`]) beside the valid
 //! one. Which is valid, the caller says when it opens; all others are leftovers and are dropped.
+//!
+//! sled recovers what it can and says nothing about the rest, so a sum of all records is kept with the
+//! position, and all of them are read when they are opened: one that is missing, or is an older one, is
+//! damage.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use sled::{Batch, Tree};
 
+mod progress;
 mod stream;
 
 pub use stream::RecordStream;
 
+use self::progress::{Progress, Sum};
 use self::stream::Streaming;
 use crate::database::{BATCH_BYTES_MAX, Database};
 use crate::error::StorageError;
@@ -59,7 +66,7 @@ pub struct Base {
     shared: Arc<Shared>,
     tree: Tree,
     generation: u64,
-    position: Arc<Mutex<u64>>,
+    progress: Arc<Mutex<Progress>>,
     streaming: Arc<Mutex<Streaming>>,
 }
 
@@ -83,7 +90,9 @@ impl RecordStore {
             )));
         }
         let shared = Arc::new(Shared { db, meta, filling: AtomicBool::new(false) });
-        let valid = Mutex::new(Base::open(&shared, generation)?);
+        let valid = Base::open(&shared, generation)?;
+        valid.verify().map_err(|error| error.in_database(&path))?;
+        let valid = Mutex::new(valid);
         let store = Self { shared, valid };
         store.drop_others()?;
         Ok(store)
@@ -101,7 +110,8 @@ impl RecordStore {
         self.shared.db.drop_tree(keys::generation_name(generation))?;
         self.shared.meta.remove(keys::generation_position(generation)).map_err(writing)?;
         let base = Base::open(&self.shared, generation)?;
-        Ok(Some(Filling { base, batch: Batch::default(), batched: 0, unsynced: 0, _room: room }))
+        let (batch, sum) = (Batch::default(), Sum::default());
+        Ok(Some(Filling { base, batch, batched: 0, unsynced: 0, sum, _room: room }))
     }
 
     /// Makes the generation after the valid one the valid one, after it was filled. The other's records
@@ -134,23 +144,36 @@ impl Base {
     fn open(shared: &Arc<Shared>, generation: u64) -> Result<Self, StorageError> {
         let tree = shared.db.tree(keys::generation_name(generation))?;
         let stored = shared.meta.get(keys::generation_position(generation)).map_err(reading)?;
-        let position = match stored {
-            None => 0,
-            Some(bytes) => {
-                let bytes = <[u8; 8]>::try_from(&*bytes);
-                let bytes = bytes.map_err(|_| {
-                    StorageError::Corrupt("the position of the records is no number".into())
-                })?;
-                u64::from_be_bytes(bytes)
-            }
+        let progress = match stored {
+            None => Progress::default(),
+            Some(bytes) => Progress::decode(&bytes)?,
         };
         Ok(Self {
             shared: Arc::clone(shared),
             tree,
             generation,
-            position: Arc::new(Mutex::new(position)),
+            progress: Arc::new(Mutex::new(progress)),
             streaming: Arc::default(),
         })
+    }
+
+    /// The database may have lost some and not said so.
+    fn verify(&self) -> Result<(), StorageError> {
+        let progress = *self.progress.lock();
+        // Between two positions nobody knows; whoever goes on will.
+        if progress.target.is_some() || self.sum()? == progress.sum {
+            return Ok(());
+        }
+        Err(StorageError::Corrupt(format!("records of position {} are missing", progress.position)))
+    }
+
+    fn sum(&self) -> Result<Sum, StorageError> {
+        let mut sum = Sum::default();
+        for record in self.iter() {
+            let (key, value) = record?;
+            sum.add(&key, &value);
+        }
+        Ok(sum)
     }
 
     /// Which generation this is.
@@ -160,7 +183,7 @@ impl Base {
 
     /// The position whose state this is.
     pub fn position(&self) -> u64 {
-        *self.position.lock()
+        self.progress.lock().position
     }
 
     /// A record's value.
@@ -186,6 +209,16 @@ impl Base {
         changes: impl Iterator<Item = Change<'a>>,
     ) -> Result<(), StorageError> {
         self.streaming.lock().moving = true;
+        // The last one of a key counts.
+        let changes: BTreeMap<_, _> = changes.collect();
+        let before = *self.progress.lock();
+        let begun = before.target.filter(|(target, _)| *target == position);
+        let sum = match begun {
+            Some((_, sum)) => sum,
+            None => self.sum_after(before.sum, &changes)?,
+        };
+        // Ahead of the changes: the database keeps the order.
+        self.put_progress(Progress { target: Some((position, sum)), ..before })?;
         let (mut gathered, mut bytes, mut unsynced) = (Vec::new(), 0, 0);
         for (key, value) in changes {
             gathered.push((key, value));
@@ -201,9 +234,37 @@ impl Base {
             }
         }
         self.write(&gathered)?;
-        // Behind the changes: the database keeps the order.
-        self.set_position(position)?;
+        if begun.is_some() && self.sum()? != sum {
+            return Err(StorageError::Corrupt(format!(
+                "records of position {position} are missing"
+            )));
+        }
+        self.put_progress(Progress { position, sum, target: None })?;
+        self.shared.db.sync()?;
+        *self.progress.lock() = Progress { position, sum, target: None };
         self.streaming.lock().moving = false;
+        Ok(())
+    }
+
+    fn sum_after(
+        &self,
+        mut sum: Sum,
+        changes: &BTreeMap<&[u8], Option<&[u8]>>,
+    ) -> Result<Sum, StorageError> {
+        for (key, value) in changes {
+            if let Some(before) = self.get(key)? {
+                sum.remove(key, &before);
+            }
+            if let Some(value) = value {
+                sum.add(key, value);
+            }
+        }
+        Ok(sum)
+    }
+
+    fn put_progress(&self, progress: Progress) -> Result<(), StorageError> {
+        let key = keys::generation_position(self.generation);
+        self.shared.meta.insert(key, progress.encode()).map_err(writing)?;
         Ok(())
     }
 
@@ -233,15 +294,6 @@ impl Base {
         }
         writer.write()
     }
-
-    fn set_position(&self, position: u64) -> Result<(), StorageError> {
-        let mut current = self.position.lock();
-        let key = keys::generation_position(self.generation);
-        self.shared.meta.insert(key, &position.to_be_bytes()).map_err(writing)?;
-        self.shared.db.sync()?;
-        *current = position;
-        Ok(())
-    }
 }
 
 /// A generation that is being filled. Dropped before it was switched to, it is a leftover.
@@ -250,6 +302,7 @@ pub struct Filling {
     batch: Batch,
     batched: usize,
     unsynced: usize,
+    sum: Sum,
     _room: Room,
 }
 
@@ -261,6 +314,7 @@ impl Filling {
 
     /// Adds a record.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        self.sum.add(key, value);
         for (at, piece) in cut(key, value)?.into_iter().enumerate() {
             self.batched += piece.len();
             self.batch.insert(keys::record_piece(key, at), piece);
@@ -271,7 +325,8 @@ impl Filling {
     /// States that all is there. Durable when it returns.
     pub fn finish(mut self, position: u64) -> Result<(), StorageError> {
         self.write()?;
-        self.base.set_position(position)
+        self.base.put_progress(Progress { position, sum: self.sum, target: None })?;
+        self.base.shared.db.sync()
     }
 
     fn write(&mut self) -> Result<(), StorageError> {

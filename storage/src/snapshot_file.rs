@@ -42,6 +42,11 @@ impl SnapshotFile {
         &self.meta
     }
 
+    /// Its name in the folder of snapshots.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether both are the same file on this disk.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.file, &other.file)

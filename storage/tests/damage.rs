@@ -212,7 +212,7 @@ fn write(path: &Path, salt: u8) {
         for step in 0..4u8 {
             let changes: Vec<_> = (0..120u8)
                 .map(|at| {
-                    (vec![b'k', at.wrapping_mul(step + 1)], filled(150, at ^ step ^ part ^ salt))
+                    (vec![b'k', at.wrapping_mul(step + 1)], filled(900, at ^ step ^ part ^ salt))
                 })
                 .collect();
             let changes = changes.iter().map(|(key, value)| (&key[..], Some(&value[..])));

@@ -149,7 +149,7 @@ fn receive(
     if machine_bytes > MACHINE_BYTES_MAX {
         return Err("a machine that is too large was announced".to_owned());
     }
-    let own = Head { generation: filling.generation(), changes: 0, ..head.clone() };
+    let own = Head { generation: filling.generation(), from: position, changes: 0, ..head.clone() };
     let body = io::Cursor::new(own.encode()).chain((&mut parts).take(machine_bytes));
     let file = stores.snapshots.prepare(meta, body).map_err(|error| error.to_string())?;
     if parts.given < parts.rest.len() {

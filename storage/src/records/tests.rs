@@ -83,8 +83,17 @@ fn changes_that_were_written_in_part_are_written_again_without_harm() {
     let mut model = Model::new();
     redo(&base, &mut model, 1, &mixed(1));
     let next = mixed(2);
+    // As a process does that dies in the middle.
+    let before = *base.progress.lock();
+    let last: BTreeMap<_, _> =
+        next.iter().map(|(key, value)| (&key[..], value.as_deref())).collect();
+    let sum = base.sum_after(before.sum, &last).unwrap();
+    base.put_progress(Progress { target: Some((2, sum)), ..before }).unwrap();
     let part = next[..120].iter().map(|(key, value)| (&key[..], value.as_deref()));
     base.write(&part.collect::<Vec<_>>()).unwrap();
+    drop((base, store));
+    let base = RecordStore::open(&folder, 0).unwrap().valid();
+    assert_eq!(base.position(), 1);
     redo(&base, &mut model, 2, &next);
     assert_holds(&base, 2, &model);
 }
@@ -190,4 +199,38 @@ fn records_of_another_folder_are_refused() {
     std::fs::rename(one.path().join("records"), other.path().join("records")).unwrap();
     let error = RecordStore::open(&folder(other.path()), 0).err().unwrap();
     assert!(error.to_string().contains("another data folder"), "{error}");
+}
+
+#[test]
+fn records_that_the_database_lost_or_has_as_they_were_are_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let mut model = Model::new();
+    let open = || RecordStore::open(&folder, 0);
+    let base = open().unwrap().valid();
+    redo(&base, &mut model, 1, &mixed(1));
+    redo(&base, &mut model, 2, &mixed(2));
+    let all: Vec<_> = base.tree.iter().map(Result::unwrap).collect();
+    let small = all.iter().find(|(_, piece)| piece.len() < 1000).unwrap().clone();
+    base.tree.remove(&small.0).unwrap();
+    base.shared.db.sync().unwrap();
+    drop(base);
+    let error = open().err().unwrap();
+    assert!(error.to_string().contains("records of position 2 are missing"), "{error}");
+
+    // A crash in the middle of moving on, and a loss before it is made up for.
+    let base = Base::open(&open_shared(&folder), 0).unwrap();
+    let target = Sum::default();
+    let progress = *base.progress.lock();
+    base.put_progress(Progress { target: Some((3, target)), ..progress }).unwrap();
+    drop(base);
+    let base = open().unwrap().valid();
+    let error = base.redo(3, [(&b"new"[..], None)].into_iter()).unwrap_err();
+    assert!(error.to_string().contains("records of position 3 are missing"), "{error}");
+}
+
+fn open_shared(folder: &Folder) -> Arc<Shared> {
+    let db = Database::open(&folder.records_path()).unwrap();
+    let meta = db.tree(keys::META).unwrap();
+    Arc::new(Shared { db, meta, filling: AtomicBool::new(false) })
 }
