@@ -46,8 +46,7 @@ impl Stores {
     ) -> Result<(Arc<Self>, oneshot::Receiver<()>), StorageError> {
         let mut folder = Folder::open(path, node)?;
         let log = LogStore::open(&mut folder)?;
-        let snapshots = SnapshotStore::open(&folder)?;
-        let records = open_records(&folder, &snapshots)?;
+        let (snapshots, records) = open_state(&folder, &log)?;
         let (closed, wait_closed) = oneshot::channel();
         Ok((
             Arc::new(Self {
@@ -82,11 +81,52 @@ impl Stores {
     }
 }
 
+/// The newest checkpoint and its records. What is damaged is made anew, if the log has all of it.
+fn open_state(
+    folder: &Folder,
+    log: &LogStore<LogRecord>,
+) -> Result<(SnapshotStore, RecordStore), StorageError> {
+    let is_whole = log.purged().is_none() && log.range().start == 0;
+    match check_state(folder, log) {
+        Err(StorageError::Corrupt(why)) if is_whole => {
+            tracing::warn!(
+                why,
+                "the state is damaged, it is made anew from the log, which is whole"
+            );
+            folder.discard_state()?;
+            check_state(folder, log)
+        }
+        checked => checked,
+    }
+}
+
+fn check_state(
+    folder: &Folder,
+    log: &LogStore<LogRecord>,
+) -> Result<(SnapshotStore, RecordStore), StorageError> {
+    let snapshots = SnapshotStore::open(folder)?;
+    let purged = log.purged().map_or(0, |purged| purged.index);
+    if snapshots.position() < purged {
+        return Err(StorageError::Corrupt(format!(
+            "the log is purged up to {purged}, and the snapshot that led there is gone"
+        )));
+    }
+    let records = open_records(folder, &snapshots)?;
+    Ok((snapshots, records))
+}
+
 /// The records that belong to the newest checkpoint, as it left them.
 fn open_records(folder: &Folder, snapshots: &SnapshotStore) -> Result<RecordStore, StorageError> {
-    let Some(file) = snapshots.current() else { return RecordStore::open(folder, 0) };
-    let opened = checkpoint::Opened::of(&file)
-        .map_err(|error| StorageError::Corrupt(format!("the snapshot can't be read: {error}")))?;
+    let Some(file) = snapshots.current() else {
+        let records = RecordStore::open(folder, 0)?;
+        return match records.valid().position() {
+            0 => Ok(records),
+            position => Err(StorageError::Corrupt(format!(
+                "the records are those of position {position}, and the snapshot of it is gone"
+            ))),
+        };
+    };
+    let opened = checkpoint::Opened::check(&file)?;
     let records = RecordStore::open(folder, opened.head.generation)?;
     checkpoint::catch_up(&records.valid(), &file, snapshots.position())?;
     Ok(records)

@@ -124,9 +124,18 @@ impl Folder {
         self.path.join(WITNESS)
     }
 
+    /// Removes snapshots and records, which somebody can make anew.
+    pub fn discard_state(&self) -> Result<(), StorageError> {
+        self.remove([self.snapshots_path(), self.records_path()])
+    }
+
     fn start_over(&self) -> Result<(), StorageError> {
         self.write_header()?;
-        for path in [self.log_path(), self.snapshots_path(), self.records_path()] {
+        self.remove([self.log_path(), self.snapshots_path(), self.records_path()])
+    }
+
+    fn remove<const N: usize>(&self, paths: [PathBuf; N]) -> Result<(), StorageError> {
+        for path in paths {
             if path.exists() {
                 fs::remove_dir_all(&path).map_err(StorageError::io("remove", &path))?;
             }
