@@ -10,7 +10,9 @@
 //!   for: one writer thread drains one queue (`durable.rs`).
 //! * A folder belongs to one node and one format for ever; another one is refused with a text that
 //!   says why ([`Folder`]).
-//! * Damage is detected by checksums and said; damaged bytes are never handed out.
+//! * Damage is detected by checksums and said; damaged bytes are never handed out, and neither is what is
+//!   left when a part was lost (`tail.rs`, `witness.rs`, `records.rs`). What can't be noticed: a disk that
+//!   confirmed a sync, lost the end of the log, and lost the witness of that last second too.
 //!
 //! What it refuses: retrying after a failed `fsync` (the kernel may have dropped the dirty pages, so
 //! a second one that succeeds proves nothing). The first error is the last: every waiter is told,

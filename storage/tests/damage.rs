@@ -90,12 +90,12 @@ fn no_damage_is_ever_served() {
                 match &outcome {
                     Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: it hangs"),
                     Err(mpsc::RecvTimeoutError::Disconnected) => {
-                        wrong.push(format!("{what}: panic"))
+                        wrong.push(format!("{what}: panic"));
                     }
                     Ok(Err(_)) => {}
                     Ok(Ok(found)) if *found == written => {}
                     Ok(Ok(found)) => {
-                        wrong.push(format!("{what}: {time} {}", differs(found, &written)))
+                        wrong.push(format!("{what}: {time} {}", differs(found, &written)));
                     }
                 }
                 let name = format!("{} {}", file.display(), what.split(' ').nth(1).unwrap());

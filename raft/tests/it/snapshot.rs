@@ -129,12 +129,8 @@ async fn a_damaged_state_is_made_anew_while_the_log_has_all_of_it() {
         |dir| flip_a_bit(&snapshot_file(dir)),
         |dir| fs::remove_dir_all(dir.join("snapshots")).unwrap(),
         |dir| {
-            fs::File::options()
-                .write(true)
-                .open(dir.join("records/db"))
-                .unwrap()
-                .set_len(99)
-                .unwrap()
+            let file = fs::File::options().write(true).open(dir.join("records/db"));
+            file.unwrap().set_len(99).unwrap();
         },
         |dir| fs::remove_dir_all(dir.join("records")).unwrap(),
     ];
