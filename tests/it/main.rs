@@ -12,6 +12,7 @@ mod cluster;
 mod demo;
 mod disks;
 mod flood;
+mod folders;
 mod fuzz;
 mod grace;
 mod handshake;
