@@ -221,14 +221,16 @@ async fn a_silent_node_is_counted_out_and_let_in_again() {
         let nodes = witness.read(|machine, _| {
             machine.nodes().find(|node| node.id == id).map(|node| (node.live, node.incarnation))
         });
-        nodes.value.unwrap()
+        nodes.value
     };
-    let (_, before) = live();
+    // The leader may apply another node's news after that node does.
+    let (_, before) = eventually("the node announced", &live).await;
     trio.kill(silent);
-    eventually("the node counted out", || (!live().0).then_some(())).await;
+    let gone = || live().filter(|(is_live, _)| !is_live);
+    eventually("the node counted out", gone).await;
     trio.start_all([silent]).await;
     // The follower may have applied its own news before the leader did.
-    let newer = || Some(live()).filter(|(back, after)| *back && *after > before);
+    let newer = || live().filter(|(back, after)| *back && *after > before);
     eventually("a newer process of it", newer).await;
 }
 
