@@ -59,8 +59,11 @@ fn loss() -> impl Strategy<Value = Loss> {
     ]
 }
 
+/// The link of the value before.
+const BEFORE: u32 = 7;
+
 fn joined(pieces: &[Vec<u8>]) -> Joined {
-    pieces::join(pieces.iter().map(Vec::as_slice))
+    pieces::join(BEFORE, pieces.iter().map(Vec::as_slice))
 }
 
 proptest! {
@@ -71,21 +74,21 @@ proptest! {
         loss in loss(),
     ) {
         let value = seed.repeat(times);
-        let mut pieces = pieces::cut(&value).unwrap();
+        let mut pieces = pieces::cut(BEFORE, &value).unwrap();
         prop_assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES_MAX));
-        prop_assert_eq!(joined(&pieces), Joined::Whole(value.clone()));
+        prop_assert_eq!(joined(&pieces), Joined::Whole(value.clone(), pieces::link(BEFORE, &value)));
         let whole = pieces.clone();
         loss.of(&mut pieces);
         match joined(&pieces) {
             // An empty piece more is none; equal pieces may change places.
-            Joined::Whole(found) => prop_assert_eq!(found, value),
+            Joined::Whole(found, _) => prop_assert_eq!(found, value),
             Joined::Incomplete | Joined::Damaged => prop_assert_ne!(pieces, whole),
         }
     }
 
     #[test]
     fn noise_is_no_value(pieces in vec(vec(any::<u8>(), 0..40), 0..4)) {
-        if let Joined::Whole(value) = joined(&pieces) {
+        if let Joined::Whole(value, _) = joined(&pieces) {
             prop_assert_eq!(pieces.concat().len(), value.len() + 8);
         }
     }

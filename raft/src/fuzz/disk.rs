@@ -110,7 +110,7 @@ fn a_checkpoint_whose_machine_is_shorter_than_it_says_is_refused() {
     let machine = Snapshot::without_records(&Machine::new()).encode();
     for (position, more) in [(1, 0), (2, 1), (3, 1_000_000)] {
         let machine_bytes = machine.len() as u64 + more;
-        let head = Head { generation: 1, players: 0, machine_bytes, changes: 0 };
+        let head = Head { generation: 1, players: 0, from: 0, machine_bytes, changes: 0 };
         let body = [head.encode(), machine.clone()].concat();
         let file = store.save(position, b"", &body[..]).unwrap();
         let read = Opened::of(&file).and_then(Opened::read);
@@ -130,7 +130,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let store = SnapshotStore::open(&Folder::open(dir.path(), 1).unwrap()).unwrap();
         let machine = Snapshot::take(&Machine::new(), &MemoryRecords::default()).encode();
-        let body = checkpoint::encode(1, 2, &machine, &changes);
+        let body = checkpoint::encode(1, 0, 2, &machine, &changes);
         let file = store.save(1, b"", &body[..]).unwrap();
         let (head, _, read) = Opened::of(&file).and_then(Opened::read).unwrap();
         prop_assert_eq!((head.machine_bytes as usize, &read), (machine.len(), &changes));
