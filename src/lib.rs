@@ -15,6 +15,7 @@ mod dispatcher;
 mod fuzz;
 pub mod gateway;
 pub mod net;
+mod open_files;
 mod ports;
 mod random;
 pub mod rest;

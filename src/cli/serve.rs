@@ -12,6 +12,7 @@ use tracing::{error, info};
 use crate::app::{App, AppError, LocalReadiness, State};
 use crate::config::{Mode, Settings};
 use crate::net::LocalConnections;
+use crate::open_files;
 use crate::run::{run, while_starting};
 use crate::shutdown::StopSignal;
 
@@ -46,6 +47,7 @@ pub(super) fn serve(settings: Settings, is_child: bool) -> Result<(), ServeError
 }
 
 async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError> {
+    open_files::raise_limit(settings.connections_max);
     let mut signal = StopSignal::listen().map_err(ServeError::Signals)?;
     if is_child {
         signal.listen_to_input().map_err(ServeError::Signals)?;

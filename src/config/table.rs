@@ -166,7 +166,8 @@ pub static SETTINGS: &[Setting] = &[
         "Web pages from these origins may call the server."),
     row("CONNECTIONS_MAX", "connections-max", HTTP, Always("20000"),
         number("", 1, 1_000_000, |s, n| s.connections_max = n as usize),
-        "Connections served at once. One more is closed as soon as it is accepted."),
+        "Connections served at once. One more is closed as soon as it is accepted. Each needs an open \
+         file: the limit is raised to the hard one at start, which must be this and 256 more."),
     row("BODY_BYTES_MAX", "body-bytes-max", HTTP, Always("10485760"),
         number(BYTES, 1_024, 104_857_600, |s, n| s.body_bytes_max = n as usize),
         "Largest request body; a larger one is answered with 413."),
