@@ -115,7 +115,7 @@ impl Gateway {
         };
         tokio::spawn(dispatcher.run(feed));
         tokio::spawn(timekeeper::keep_time(cluster.clone(), delivered.clone()));
-        let gateway = Arc::new(Self {
+        Ok(Arc::new(Self {
             cluster: cluster.clone(),
             host,
             sessions,
@@ -124,9 +124,7 @@ impl Gateway {
             settings,
             delivered,
             stopping: AtomicBool::new(false),
-        });
-        tokio::spawn(state::announce(Arc::downgrade(&gateway)));
-        Ok(gateway)
+        }))
     }
 
     /// The layer that serves `/socket.io/`, with this gateway behind it.

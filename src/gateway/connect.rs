@@ -124,7 +124,8 @@ impl Gateway {
             io.id.to_string().parse().expect("the library's ids are short and printable");
         let socket = Arc::new(LocalSocket::new(io, session, id, address, chosen, pulse));
         self.sessions.connected(&socket);
-        let heartbeat = tokio::spawn(super::heartbeat::beat(socket.clone(), closed.clone()));
+        let beat = super::heartbeat::beat(self.cluster.clone(), socket.clone(), closed.clone());
+        let heartbeat = tokio::spawn(beat);
         let mut first = None;
         let opened = tokio::select! {
             opened = self.open_session(&socket) => opened,

@@ -1,13 +1,19 @@
 //! The application's own heartbeat (contract 3.4): a `ping` every 5 s, and a client silent for more
-//! than 10 s is cut. Beats are spread over the period by connection time.
+//! than 10 s is cut. With every second beat a client is told the cluster's counts.
+//!
+//! Beats are spread over the period by connection time, and so are the counts that come with them: told
+//! to all clients at one moment, those of a full node would keep everybody's turn waiting meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serverv2_raft::Cluster;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::socket::LocalSocket;
+use super::state::server_state;
+use super::wire::Push;
 
 /// Time between two beats.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -17,7 +23,8 @@ const SILENT_MS_MAX: u64 = 10_000;
 const LATE_MAX: Duration = Duration::from_secs(1);
 
 /// Beats until the socket is gone.
-pub(super) async fn beat(socket: Arc<LocalSocket>, closed: CancellationToken) {
+pub(super) async fn beat(cluster: Cluster, socket: Arc<LocalSocket>, closed: CancellationToken) {
+    let mut tells_counts = true;
     let mut due = Instant::now() + PERIOD;
     let mut period = interval_at(due, PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -33,5 +40,9 @@ pub(super) async fn beat(socket: Arc<LocalSocket>, closed: CancellationToken) {
             return;
         }
         socket.ping();
+        if tells_counts {
+            socket.push(Push::UpdateState, &server_state(&cluster));
+        }
+        tells_counts = !tells_counts;
     }
 }
