@@ -13,17 +13,21 @@ mod inbox;
 mod matchmaking;
 pub(crate) mod socket;
 mod state;
+mod transport;
 pub(crate) mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
+use axum::middleware::from_fn;
+use parking_lot::Mutex;
 use serverv2_machine::{Clocks, Command, KeyScope, PackRef, Reply, ScopedKey};
 use serverv2_raft::{Cluster, EffectFeed, ProposeError};
-use socketioxide::layer::SocketIoLayer;
 use socketioxide::{ParserConfig, SocketIo, TransportType};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -31,6 +35,7 @@ pub use inbox::EventRate;
 
 use self::inbox::{Arguments, BadArguments, Inbound};
 use self::socket::{LocalSocket, Responder};
+use self::transport::{Cutter, ToClose};
 use self::wire::{Event, Refusal};
 use crate::battle::engines::Engines;
 use crate::battle::host::BattleHost;
@@ -72,6 +77,9 @@ pub struct Gateway {
     pub(crate) engines: Engines,
     pub(crate) settings: GatewaySettings,
     pub(crate) delivered: watch::Receiver<u64>,
+    cutter: Cutter,
+    /// Taken by whoever serves.
+    to_close: Mutex<Option<ToClose>>,
     /// Set once this node is being stopped.
     stopping: AtomicBool,
 }
@@ -115,6 +123,7 @@ impl Gateway {
         };
         tokio::spawn(dispatcher.run(feed));
         tokio::spawn(timekeeper::keep_time(cluster.clone(), delivered.clone()));
+        let (cutter, to_close) = Cutter::new();
         Ok(Arc::new(Self {
             cluster: cluster.clone(),
             host,
@@ -123,12 +132,14 @@ impl Gateway {
             engines,
             settings,
             delivered,
+            cutter,
+            to_close: Mutex::new(Some(to_close)),
             stopping: AtomicBool::new(false),
         }))
     }
 
-    /// The layer that serves `/socket.io/`, with this gateway behind it.
-    pub fn layer(self: &Arc<Self>) -> SocketIoLayer {
+    /// Puts `/socket.io/` in front of these routes, with this gateway behind it.
+    pub fn serve_before(self: &Arc<Self>, routes: Router) -> Router {
         let parser = ParserConfig::common()
             .max_incoming_binaries(0)
             .max_incoming_binary_buf_size(0)
@@ -145,7 +156,13 @@ impl Gateway {
             .max_buffer_size(UNSENT_PACKETS_MAX)
             .build_layer();
         connect::serve(self, &io);
-        layer
+        routes.layer(layer).layer(from_fn(transport::note_upgrade))
+    }
+
+    /// Cuts polling sessions by way of the service that serves them, until the task is aborted.
+    pub fn cut_through(&self, service: Router) -> Option<JoinHandle<()>> {
+        let to_close = self.to_close.lock().take()?;
+        Some(tokio::spawn(transport::close_polling(to_close, service)))
     }
 
     /// The node is being stopped: connections that end from here on are lost by the node, not closed by

@@ -3,21 +3,27 @@
 //! A websocket lives on inside a library long after its request was answered, so nobody but the
 //! stream itself can end it. [`CutStream`] is that stream; [`Connection`] is its handle, which stands
 //! in the extensions of each request that came over it. [`LocalConnections`] counts them, refuses
-//! those above the bound, and cuts all of them at the end.
+//! those above the bound, and cuts all of them at the end. A stream that takes nothing of what is
+//! written to it for [`WRITE_PATIENCE`] belongs to nobody who reads, and cuts itself.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::http::request::Parts;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
+
+/// Time in which a client must take something of what is written to it.
+const WRITE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Handle to one accepted connection; clones speak of the same one.
 #[derive(Clone)]
@@ -25,6 +31,10 @@ pub struct Connection(Arc<Shared>);
 
 struct Shared {
     peer: SocketAddr,
+    among: Weak<LocalConnections>,
+    number: u64,
+    /// The Socket.IO session that moved here from another connection.
+    carries: OnceLock<String>,
     cut: AtomicBool,
     // A stream is read and written by different tasks: each has to hear of the cut.
     reader: AtomicWaker,
@@ -32,9 +42,12 @@ struct Shared {
 }
 
 impl Connection {
-    fn new(peer: SocketAddr) -> Self {
+    fn new(peer: SocketAddr, among: Weak<LocalConnections>, number: u64) -> Self {
         Self(Arc::new(Shared {
             peer,
+            among,
+            number,
+            carries: OnceLock::new(),
             cut: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
@@ -65,6 +78,25 @@ impl Connection {
         self.0.writer.wake();
     }
 
+    /// A session that began on another connection is carried by this one from now on. Said once: a
+    /// connection that became a websocket carries nothing else.
+    pub(crate) fn carry(&self, session: &str) {
+        if let Some(among) = self.0.among.upgrade()
+            && self.0.carries.set(session.to_owned()).is_ok()
+        {
+            among.open.lock().carriers.insert((session.to_owned(), self.0.number), self.clone());
+        }
+    }
+
+    /// Cuts whatever carries this session, beside the connection on which it began.
+    pub(crate) fn close_carriers(&self, session: &str) {
+        let Some(among) = self.0.among.upgrade() else { return };
+        let first = (session.to_owned(), 0);
+        let open = among.open.lock();
+        let all = open.carriers.range(first..).take_while(|((of, _), _)| of == session);
+        all.for_each(|(_, connection)| connection.close());
+    }
+
     fn is_cut(&self) -> bool {
         self.0.cut.load(Ordering::Acquire)
     }
@@ -76,33 +108,41 @@ pub struct LocalConnections {
     open: Mutex<Open>,
     count: watch::Sender<usize>,
     max: usize,
+    write_patience: Duration,
 }
 
 #[derive(Default)]
 struct Open {
     next: u64,
     connections: BTreeMap<u64, Connection>,
+    /// Those that carry a session which began on another one.
+    carriers: BTreeMap<(String, u64), Connection>,
 }
 
 impl LocalConnections {
     /// None open, at most `max` at once.
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), count: watch::Sender::new(0), max })
+        Self::with_patience(max, WRITE_PATIENCE)
+    }
+
+    fn with_patience(max: usize, write_patience: Duration) -> Arc<Self> {
+        let count = watch::Sender::new(0);
+        Arc::new(Self { open: Mutex::default(), count, max, write_patience })
     }
 
     /// Wraps an accepted stream, or drops it (which closes it) when there are too many.
     pub fn admit<S>(self: &Arc<Self>, stream: S, peer: SocketAddr) -> Option<CutStream<S>> {
-        let connection = Connection::new(peer);
         let mut open = self.open.lock();
         if open.connections.len() >= self.max {
             return None;
         }
         let number = open.next;
         open.next += 1;
+        let connection = Connection::new(peer, Arc::downgrade(self), number);
         open.connections.insert(number, connection.clone());
         self.count.send_replace(open.connections.len());
         let place = Place { connections: self.clone(), number };
-        Some(CutStream { stream, connection, _place: place })
+        Some(CutStream { stream, connection, stalled: None, place })
     }
 
     /// How many are open.
@@ -135,7 +175,11 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.connections.open.lock();
-        open.connections.remove(&self.number);
+        if let Some(connection) = open.connections.remove(&self.number)
+            && let Some(session) = connection.0.carries.get()
+        {
+            open.carriers.remove(&(session.clone(), self.number));
+        }
         self.connections.count.send_replace(open.connections.len());
     }
 }
@@ -144,7 +188,9 @@ impl Drop for Place {
 pub struct CutStream<S> {
     stream: S,
     connection: Connection,
-    _place: Place,
+    /// Runs while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
+    place: Place,
 }
 
 impl<S> CutStream<S> {
@@ -160,6 +206,24 @@ impl<S> CutStream<S> {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the server cut it"));
         }
         Ok(())
+    }
+
+    /// What a write came to, unless it has waited for too long.
+    fn written(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.place.connections.write_patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(stalled.as_mut().poll(context));
+        // For the reader, too: it would wait for a client that only sends.
+        self.connection.close();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 }
 
@@ -181,7 +245,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CutStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check(&self.connection.0.writer, context)?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -199,7 +264,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CutStream<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check(&self.connection.0.writer, context)?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.written(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -248,8 +314,34 @@ mod tests {
         assert!(connections.admit((), peer()).is_some());
     }
 
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_cut() {
+        let connections = LocalConnections::with_patience(1, Duration::from_millis(20));
+        let (near, _deaf) = duplex(64);
+        let mut stream = connections.admit(near, peer()).unwrap();
+        let handle = stream.connection().clone();
+        stream.write_all(&[0; 64]).await.unwrap();
+        let error = stream.write_u8(0).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(handle.is_cut(), "its reader hears of it");
+    }
+
+    #[test]
+    fn a_session_that_moved_is_cut_where_it_is_now() {
+        let connections = LocalConnections::new(3);
+        let [first, second, other] = [(); 3].map(|()| connections.admit((), peer()).unwrap());
+        second.connection().carry("session");
+        other.connection().carry("session of another");
+        first.connection().close_carriers("session");
+        let cut = [&first, &second, &other].map(|stream| stream.connection().is_cut());
+        assert_eq!(cut, [false, true, false]);
+        drop((first, second, other));
+        assert!(connections.open.lock().carriers.is_empty());
+    }
+
     #[test]
     fn an_ipv4_client_has_one_address_whatever_the_listener() {
-        assert_eq!(Connection::new(peer()).address().to_string(), "10.1.2.3");
+        let connection = Connection::new(peer(), Weak::new(), 0);
+        assert_eq!(connection.address().to_string(), "10.1.2.3");
     }
 }

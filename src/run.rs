@@ -46,7 +46,7 @@ const REPORT_PERIOD: Duration = Duration::from_secs(5);
 
 /// All that answers on the port: the routes, then the layers around them, outermost last.
 pub fn service(app: &Arc<App>) -> Router {
-    let routes = rest::router(app.clone()).layer(app.gateway.layer());
+    let routes = app.gateway.serve_before(rest::router(app.clone()));
     rest::with_cors(routes, &app.settings)
 }
 
@@ -57,7 +57,12 @@ pub async fn run(listener: TcpListener, app: Arc<App>, stop: impl Future<Output 
         app.readiness.drain();
         app.gateway.stop();
     };
-    serve_until(&listener, &app.connections, &service(&app), stop).await;
+    let service = service(&app);
+    let cutting = app.gateway.cut_through(service.clone());
+    serve_until(&listener, &app.connections, &service, stop).await;
+    if let Some(cutting) = cutting {
+        cutting.abort();
+    }
     drop(listener);
     app.connections.cut_all();
     if timeout(CUT_PATIENCE, app.connections.all_closed()).await.is_err() {

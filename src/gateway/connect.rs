@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 use super::Gateway;
 use super::inbox::{Admission, Inbound, Inlet, Raw};
 use super::socket::{LocalSocket, Pulse, Responder};
+use super::transport::Cutter;
 use super::wire::{Envelope, Event, HandshakeError, PONG, Refusal};
 use crate::accounts;
 use crate::net::Connection;
@@ -110,7 +111,7 @@ impl Gateway {
             inbox,
             closed: inlet.closed.clone(),
         };
-        subscribe(socket, Arc::new(inlet));
+        subscribe(socket, Arc::new(inlet), &self.cutter);
         socket.extensions.insert(Handover(Arc::new(Mutex::new(Some(admitted)))));
         Ok(())
     }
@@ -122,7 +123,15 @@ impl Gateway {
         let Admitted { session, chosen, address, pulse, mut inbox, closed, arrival } = admitted;
         let id: SocketId =
             io.id.to_string().parse().expect("the library's ids are short and printable");
-        let socket = Arc::new(LocalSocket::new(io, session, id, address, chosen, pulse));
+        let socket = Arc::new(LocalSocket::new(
+            io,
+            session,
+            id,
+            address,
+            chosen,
+            pulse,
+            self.cutter.clone(),
+        ));
         self.sessions.connected(&socket);
         let beat = super::heartbeat::beat(self.cluster.clone(), socket.clone(), closed.clone());
         let heartbeat = tokio::spawn(beat);
@@ -237,11 +246,11 @@ async fn refuse_late(
 
 /// Attaches a handler for each event. Their bodies run in order of arrival; the tasks that the
 /// library makes of them have nothing left to do.
-fn subscribe(socket: &SocketRef, inlet: Arc<Inlet>) {
+fn subscribe(socket: &SocketRef, inlet: Arc<Inlet>, cutter: &Cutter) {
     for event in Event::ALL {
-        let inlet = inlet.clone();
+        let (inlet, cutter) = (inlet.clone(), cutter.clone());
         socket.on(event.name(), move |io: SocketRef, raw: Raw, ack: AckSender| {
-            receive(&inlet, &io, Inbound { event, raw, ack, received: Instant::now() });
+            receive(&inlet, &cutter, &io, Inbound { event, raw, ack, received: Instant::now() });
             std::future::ready(())
         });
     }
@@ -256,7 +265,7 @@ fn subscribe(socket: &SocketRef, inlet: Arc<Inlet>) {
     });
 }
 
-fn receive(inlet: &Inlet, io: &SocketRef, inbound: Inbound) {
+fn receive(inlet: &Inlet, cutter: &Cutter, io: &SocketRef, inbound: Inbound) {
     match inlet.admit(inbound) {
         Admission::Queued => {}
         Admission::Refused(Inbound { event, ack, .. }) => {
@@ -266,10 +275,7 @@ fn receive(inlet: &Inlet, io: &SocketRef, inbound: Inbound) {
         }
         Admission::Flood => {
             inlet.closed.cancel();
-            match Connection::of(io.req_parts()) {
-                Some(connection) => connection.close(),
-                None => drop(io.clone().disconnect()),
-            }
+            cutter.cut(io);
         }
     }
 }

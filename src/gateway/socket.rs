@@ -11,14 +11,14 @@ use std::time::Instant;
 use serde::Serialize;
 use serverv2_machine::{RoomId, SessionKey, SocketId};
 use socketioxide::extract::{AckSender, SocketRef};
-use socketioxide::{SendError, SocketError, TransportType};
+use socketioxide::{SendError, SocketError};
 use tokio::sync::oneshot;
 use tracing::{debug, info};
 
+use super::transport::Cutter;
 use super::wire::{Envelope, Event, Push, Refusal, RoomClosed};
 use crate::battle::host::Audience;
 use crate::battle::message::OnWire;
-use crate::net::Connection;
 
 /// A socket held by this node.
 pub(crate) struct LocalSocket {
@@ -31,7 +31,7 @@ pub(crate) struct LocalSocket {
     /// Whether the client chose its session id.
     pub(crate) chosen: bool,
     io: SocketRef,
-    connection: Option<Connection>,
+    cutter: Cutter,
     pulse: Arc<Pulse>,
     cut: AtomicBool,
 }
@@ -73,9 +73,9 @@ impl LocalSocket {
         address: Arc<str>,
         chosen: bool,
         pulse: Arc<Pulse>,
+        cutter: Cutter,
     ) -> Self {
-        let connection = Connection::of(io.req_parts());
-        Self { id, session, address, chosen, io, connection, pulse, cut: AtomicBool::new(false) }
+        Self { id, session, address, chosen, io, cutter, pulse, cut: AtomicBool::new(false) }
     }
 
     /// Milliseconds since the client last answered a heartbeat.
@@ -93,19 +93,13 @@ impl LocalSocket {
         self.sent(self.io.emit(Push::Ping.name(), &[(); 0]));
     }
 
-    /// Cuts the transport, so that the client reconnects by itself. Where only the library holds the
-    /// transport (polling, or a websocket that began as polling) the namespace is left instead.
+    /// Cuts the transport, so that the client reconnects by itself.
     pub(crate) fn cut(&self, why: &'static str) {
         if self.cut.swap(true, Ordering::Relaxed) {
             return;
         }
         info!(player.id = %self.session.player, socket.id = %self.id, why, "cut a socket");
-        match &self.connection {
-            Some(connection) if self.io.transport_type() == TransportType::Websocket => {
-                connection.close();
-            }
-            _ => drop(self.io.clone().disconnect()),
-        }
+        self.cutter.cut(&self.io);
     }
 
     fn sent(&self, result: Result<(), SendError>) {
