@@ -98,6 +98,7 @@ fn gateway_settings(settings: &Settings) -> GatewaySettings {
             overruns_max: settings.socket_overruns_max,
         },
         payload_bytes_max: settings.socket_payload_bytes_max,
+        sockets_max: 2 * settings.connections_max,
     }
 }
 

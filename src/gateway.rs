@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use serverv2_machine::{Clocks, Command, KeyScope, PackRef, Reply, ScopedKey};
 use serverv2_raft::{Cluster, EffectFeed, ProposeError};
 use socketioxide::{ParserConfig, SocketIo, TransportType};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -66,6 +66,9 @@ pub struct GatewaySettings {
     pub event_rate: EventRate,
     /// Largest message or polling body, bytes.
     pub payload_bytes_max: usize,
+    /// Sockets that are open or whose goodbye is not in the log yet, as it may stay for as long as
+    /// there is no majority. Nobody else is let in then.
+    pub sockets_max: usize,
 }
 
 /// See the module's text.
@@ -77,6 +80,8 @@ pub struct Gateway {
     pub(crate) engines: Engines,
     pub(crate) settings: GatewaySettings,
     pub(crate) delivered: watch::Receiver<u64>,
+    /// Each socket holds one until its goodbye is in the log.
+    places: Arc<Semaphore>,
     cutter: Cutter,
     /// Taken by whoever serves.
     to_close: Mutex<Option<ToClose>>,
@@ -124,6 +129,7 @@ impl Gateway {
         tokio::spawn(dispatcher.run(feed));
         tokio::spawn(timekeeper::keep_time(cluster.clone(), delivered.clone()));
         let (cutter, to_close) = Cutter::new();
+        let places = Arc::new(Semaphore::new(settings.sockets_max));
         Ok(Arc::new(Self {
             cluster: cluster.clone(),
             host,
@@ -132,6 +138,7 @@ impl Gateway {
             engines,
             settings,
             delivered,
+            places,
             cutter,
             to_close: Mutex::new(Some(to_close)),
             stopping: AtomicBool::new(false),

@@ -16,7 +16,7 @@ use serverv2_machine::{
 use serverv2_raft::ProposeError;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -51,6 +51,7 @@ struct Admitted {
     inbox: mpsc::Receiver<Inbound>,
     closed: CancellationToken,
     arrival: Arrival,
+    place: OwnedSemaphorePermit,
 }
 
 /// Handed from the middleware to the connect handler through the socket's extensions.
@@ -80,6 +81,8 @@ pub(crate) fn serve(gateway: &Arc<Gateway>, io: &SocketIo) {
 impl Gateway {
     /// Rows 1 and 2 of contract 3.2 and the guest's accept; attaches all handlers.
     async fn admit(&self, socket: &SocketRef) -> Result<(), HandshakeError> {
+        let place = self.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| HandshakeError::AuthenticationError)?;
         let parts = socket.req_parts();
         let Query(handshake) = Query::<Handshake>::try_from_uri(&parts.uri).unwrap_or_default();
         let player = handshake
@@ -110,6 +113,7 @@ impl Gateway {
             pulse,
             inbox,
             closed: inlet.closed.clone(),
+            place,
         };
         subscribe(socket, Arc::new(inlet), &self.cutter);
         socket.extensions.insert(Handover(Arc::new(Mutex::new(Some(admitted)))));
@@ -120,7 +124,8 @@ impl Gateway {
     async fn accompany(self: Arc<Self>, io: SocketRef) {
         let handover = io.extensions.remove::<Handover>();
         let Some(admitted) = handover.and_then(|handover| handover.0.lock().take()) else { return };
-        let Admitted { session, chosen, address, pulse, mut inbox, closed, arrival } = admitted;
+        let Admitted { session, chosen, address, pulse, mut inbox, closed, arrival, place } =
+            admitted;
         let id: SocketId =
             io.id.to_string().parse().expect("the library's ids are short and printable");
         let socket = Arc::new(LocalSocket::new(
@@ -168,6 +173,7 @@ impl Gateway {
         if !self.is_stopping() {
             self.close_session(&socket).await;
         }
+        drop(place);
     }
 
     /// Commits the session; an unknown outcome is tried again, which is harmless.
