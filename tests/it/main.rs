@@ -17,6 +17,7 @@ mod fuzz;
 mod grace;
 mod handshake;
 mod heartbeat;
+mod load;
 mod malformed;
 mod powercut;
 mod queue;

@@ -132,6 +132,16 @@ impl Trio {
         usize::try_from(leader.expect("waited for")).expect("it is small") - 1
     }
 
+    /// The term as each node sees it: it grows with every election.
+    pub(crate) async fn terms(&self) -> Vec<u64> {
+        let mut terms = Vec::new();
+        for node in &self.nodes {
+            let status = Http::get(node, "/cluster/status").send().await.json();
+            terms.push(status["raft"]["term"].as_u64().expect("a node knows its term"));
+        }
+        terms
+    }
+
     /// What a node counted lately: the numbers may be a moment old.
     pub(crate) async fn stats(&self, seen_from: usize) -> Value {
         Http::get(&self.nodes[seen_from], "/cluster/status").send().await.json()["stats"].clone()

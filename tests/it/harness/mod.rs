@@ -13,8 +13,10 @@ mod inbound;
 pub(crate) mod knowledge;
 #[path = "../../faults/library.rs"]
 mod library;
+pub(crate) mod light;
 mod links;
 mod patch;
+pub(crate) mod polling;
 #[path = "../../faults/powercut.rs"]
 mod powercut;
 pub(crate) mod process;
@@ -24,6 +26,8 @@ pub(crate) mod team;
 
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 pub(crate) use battle::{Duel, Fighter};
 pub(crate) use http::{Answer, Http};
 pub(crate) use process::Server;
@@ -32,6 +36,13 @@ pub(crate) use socket::{Client, Dial};
 
 /// How long a test waits for what must come soon. Generous: a slow machine is no defect.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Lets this process open as many files as it may: thousands of clients are thousands of files.
+pub(crate) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, raised).expect("the hard limit is allowed");
+}
 
 /// Makes a guest as clients do and gives its id.
 pub(crate) async fn guest(server: &Server) -> String {

@@ -40,6 +40,8 @@ pub(crate) struct Options {
     may_panic: bool,
     /// On a disk that can be made to fail.
     faulty_disk: bool,
+    /// Soft limit of open files at its start.
+    open_files: Option<u32>,
 }
 
 impl Options {
@@ -71,6 +73,12 @@ impl Options {
     /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts with this soft limit of open files.
+    pub(crate) fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
         self
     }
 
@@ -143,7 +151,7 @@ impl Server {
     }
 
     /// Its process id.
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process().child.id()
     }
 
@@ -154,6 +162,14 @@ impl Server {
         let line =
             status.lines().find(|line| line.starts_with("VmRSS:")).expect("the kernel tells VmRSS");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("VmRSS is a number")
+    }
+
+    /// Soft limit of open files, as the kernel tells it.
+    pub(crate) fn open_files_max(&self) -> String {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.pid()))
+            .expect("the server runs");
+        let line = limits.lines().find(|line| line.starts_with("Max open files"));
+        line.and_then(|line| line.split_whitespace().nth(3)).unwrap_or_default().to_owned()
     }
 
     /// Whether its log has a line with this text.
@@ -329,7 +345,15 @@ struct Process {
 
 impl Process {
     fn launch(options: &Options, folder: &Path, disk: BTreeMap<&str, PathBuf>) -> Self {
-        let mut command = Command::new(BINARY);
+        let mut command = match options.open_files {
+            None => Command::new(BINARY),
+            Some(limit) => {
+                let mut shell = Command::new("/bin/sh");
+                let script = format!("ulimit -Sn {limit} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, BINARY]);
+                shell
+            }
+        };
         command.arg(if options.production { "run" } else { "dev" });
         command.args(["--port", "0", "--data-dir"]).arg(folder).args(&options.args);
         command.current_dir(folder).env_clear().envs(options.env.iter().cloned()).envs(disk);

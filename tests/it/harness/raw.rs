@@ -7,8 +7,11 @@ use futures::{SinkExt, StreamExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::{DEADLINE, Server};
+
+const READ_BUFFER_BYTES: usize = 4 * 1024;
 
 /// A client's end of a websocket.
 pub(crate) type Stream = WebSocketStream<TcpStream>;
@@ -21,8 +24,11 @@ pub(crate) async fn dial(server: SocketAddr, from: Ipv4Addr, query: &str) -> Str
         socket.set_nodelay(true).expect("set an option");
         let stream = socket.connect(server).await.expect("the server listens");
         let url = format!("ws://{server}/socket.io/?{query}EIO=4&transport=websocket");
-        let (stream, _) =
-            tokio_tungstenite::client_async(url, stream).await.expect("upgrade to a websocket");
+        // Thousands of clients may be open at once.
+        let config = Some(WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES));
+        let (stream, _) = tokio_tungstenite::client_async_with_config(url, stream, config)
+            .await
+            .expect("upgrade to a websocket");
         stream
     };
     tokio::time::timeout(DEADLINE, opening).await.expect("a websocket opens in time")
@@ -35,6 +41,16 @@ impl Raw {
     /// Opens the transport only.
     pub(crate) async fn open(server: &Server, player: &str) -> Self {
         Self(dial(server.address(), Ipv4Addr::LOCALHOST, &format!("playerId={player}&")).await)
+    }
+
+    /// Opens the transport for a session that began as polling.
+    pub(crate) async fn upgrade(server: &Server, session: &str) -> Self {
+        let mut raw =
+            Self(dial(server.address(), Ipv4Addr::LOCALHOST, &format!("sid={session}&")).await);
+        raw.send("2probe").await;
+        raw.text_where("answer to the probe", |text| text == "3probe").await;
+        raw.send("5").await;
+        raw
     }
 
     /// Opens the transport and joins the namespace.
