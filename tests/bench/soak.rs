@@ -33,8 +33,8 @@ const SECONDS: u64 = 60;
 const CALLERS: usize = 16;
 /// The cluster is under load for about so long before each disturbance.
 const CALM_MS: std::ops::Range<u64> = 500..4_000;
-const SNAPSHOT_ENTRIES: &str = "40";
-const KEEP_ENTRIES: &str = "10";
+const SNAPSHOT_ENTRIES: &str = "100";
+const KEEP_ENTRIES: &str = "100";
 /// What a caller waits after a failure.
 const PAUSE: Duration = Duration::from_millis(20);
 
