@@ -23,6 +23,8 @@ pub(crate) const BATCH_BYTES_MAX: usize = 64 * 1024;
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// sled's file in its folder.
 const FILE: &str = "db";
+/// sled's settings of that file, which it does not sync.
+const SETTINGS: &str = "conf";
 
 /// An open database. Clones share it.
 #[derive(Clone)]
@@ -43,6 +45,12 @@ impl Database {
         let db = open_sled(path)?;
         let file_path = path.join(FILE);
         let file = File::open(&file_path).map_err(StorageError::io("open", &file_path))?;
+        // sled has just written a snapshot of its own and syncs the file, but not its name. Without it
+        // a log whose older segments were used again can't be recovered: all of it would be gone.
+        let settings = path.join(SETTINGS);
+        let synced = File::open(&settings).and_then(|file| file.sync_all());
+        synced.map_err(StorageError::io("sync", &settings))?;
+        files::sync_folder(path)?;
         Ok(Self { db, file: Arc::new(file), path: path.into() })
     }
 
