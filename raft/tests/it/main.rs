@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails here says so by itself")]
 
+mod away;
 mod common;
 mod noise;
 mod peers;

@@ -19,7 +19,7 @@ pub(crate) struct Trio {
 
 impl Trio {
     /// Three folders and three bound listeners; nothing runs yet.
-    fn prepare() -> Self {
+    pub(crate) fn prepare() -> Self {
         let listeners: Vec<Arc<TcpListener>> =
             (0..3).map(|_| Arc::new(TcpListener::bind("127.0.0.1:0").unwrap())).collect();
         let peers: BTreeMap<NodeId, String> = (1..)
@@ -101,7 +101,7 @@ impl Trio {
     }
 }
 
-async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let found = async {
         loop {
             if let Some(found) = look() {
