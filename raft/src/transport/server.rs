@@ -1,5 +1,6 @@
 //! The answering end: a listener, and one task for each connection.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,8 +10,8 @@ use openraft::storage::Snapshot as OpenraftSnapshot;
 use serverv2_machine::Entry;
 use tokio::io::BufStream;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::frame::{self, FRAME_BYTES_MAX, Kind};
@@ -27,8 +28,11 @@ use crate::state_machine::position;
 use crate::succession::Succession;
 use crate::types::{Raft, Vote};
 
-/// Connections of peers at once; one more waits. A cluster of seven needs about forty.
+/// Connections of peers at once; one more is ended. A cluster of seven needs about forty.
 const CONNECTIONS_MAX: usize = 256;
+/// Connections that have not proved yet that they are a peer's; for one more the oldest is ended, so that
+/// strangers who say nothing keep nobody out.
+const STRANGERS_MAX: usize = 256;
 /// Time for a handshake.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two pieces of a snapshot.
@@ -59,47 +63,69 @@ impl Server {
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut connections = JoinSet::new();
+        let (mut strangers, mut peers) = (JoinSet::new(), JoinSet::new());
+        // In the order of their arrival.
+        let mut arrivals = VecDeque::new();
         loop {
-            let Ok(place) = room.clone().acquire_owned().await else { return };
-            while connections.try_join_next().is_some() {}
-            match listener.accept().await {
-                Ok((stream, from)) => {
-                    let server = self.clone();
-                    connections.spawn(async move {
-                        if let Err(error) = server.serve(stream).await {
-                            tracing::debug!(%from, %error, "a peer's connection ended");
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        arrivals.retain(|arrival: &AbortHandle| !arrival.is_finished());
+                        if arrivals.len() >= STRANGERS_MAX
+                            && let Some(oldest) = arrivals.pop_front()
+                        {
+                            oldest.abort();
                         }
-                        drop(place);
-                    });
+                        let server = self.clone();
+                        arrivals.push_back(
+                            strangers.spawn(async move { server.greet(stream).await }),
+                        );
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a peer's connection could not be accepted");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(greeted) = strangers.join_next() => {
+                    let Ok(Some((stream, node))) = greeted else { continue };
+                    if peers.len() >= CONNECTIONS_MAX {
+                        tracing::warn!(peer = node, "a peer has too many connections, this one ends");
+                        continue;
+                    }
+                    let server = self.clone();
+                    peers.spawn(async move { server.serve(stream, node).await });
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "a peer's connection could not be accepted");
-                    sleep(ACCEPT_PAUSE).await;
-                }
+                Some(_) = peers.join_next() => {}
             }
         }
     }
 
-    async fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        let greeting = timeout(HANDSHAKE_PATIENCE, handshake::answer(&mut stream, &self.own));
-        let peer = match greeting.await {
-            Ok(Ok(peer)) => peer,
-            Ok(Err(HandshakeError::Io(error))) => return Err(error),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "a peer is not let in");
-                return Ok(());
-            }
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+    /// Shakes hands: gives the connection back if it is a node's.
+    async fn greet(&self, mut stream: TcpStream) -> Option<(TcpStream, u64)> {
+        let greeting = async {
+            stream.set_nodelay(true)?;
+            handshake::answer(&mut stream, &self.own).await
         };
-        let mut appends = false;
-        let ended = self.converse(BufStream::new(stream), peer.node, &mut appends).await;
-        if appends {
-            self.succession.connection_lost(peer.node).await;
+        match timeout(HANDSHAKE_PATIENCE, greeting).await {
+            Ok(Ok(peer)) => return Some((stream, peer.node)),
+            Ok(Err(HandshakeError::Io(error))) => {
+                tracing::debug!(%error, "a peer's connection ended");
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "a peer is not let in"),
+            Err(_) => tracing::debug!("a peer's handshake took too long"),
         }
-        ended
+        None
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: u64) {
+        let mut appends = false;
+        let ended = self.converse(BufStream::new(stream), peer, &mut appends).await;
+        if let Err(error) = ended {
+            tracing::debug!(peer, %error, "a peer's connection ended");
+        }
+        if appends {
+            self.succession.connection_lost(peer).await;
+        }
     }
 
     /// Answers until the connection ends; tells whether it was one of entries.

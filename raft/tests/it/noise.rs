@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::rngs::StdRng;
@@ -13,6 +14,8 @@ use sha2::Sha256;
 use crate::common::DEADLINE;
 use crate::peers::{Trio, insist};
 
+/// As many as a node lets wait before they prove who they are.
+const STRANGERS_MAX: usize = 256;
 const HELLO: u8 = 1;
 const WELCOME: u8 = 2;
 const PROOF: u8 = 3;
@@ -242,4 +245,44 @@ async fn a_peer_that_talks_nonsense_is_told_so_or_let_go_while_the_cluster_works
     tokio::join!(peers, work);
     trio.settled().await;
     assert_eq!(trio.players(other), 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_who_say_nothing_keep_no_peer_out() {
+    let mut trio = Trio::prepare();
+    let addresses: Vec<String> = trio.configs[0].peers.values().cloned().collect();
+    // More than there are places, at every node, and each comes back whenever it is sent away.
+    let mut strangers = tokio::task::JoinSet::new();
+    for address in &addresses {
+        for _ in 0..300 {
+            let address = address.clone();
+            strangers.spawn(async move {
+                loop {
+                    let Ok(mut stream) = tokio::net::TcpStream::connect(&address).await else {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        continue;
+                    };
+                    let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0]).await;
+                }
+            });
+        }
+    }
+    trio.start_all([0, 1, 2]).await;
+    insist(trio.node(0), 1).await;
+    trio.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn for_one_stranger_too_many_the_oldest_goes_and_no_other() {
+    let trio = Trio::started().await;
+    trio.leader().await;
+    let address = trio.configs[0].peers.values().next().unwrap().parse().unwrap();
+    let mut oldest = Stranger::call(address);
+    let others: Vec<_> = (0..STRANGERS_MAX).map(|_| Stranger::call(address)).collect();
+    oldest.is_let_go();
+    for Stranger(other) in &others {
+        other.set_nonblocking(true).unwrap();
+        let open = other.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        assert!(open, "its time is not over");
+    }
 }
