@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::cluster::Answer;
 use crate::feed::FeedSender;
+use crate::figures::Counters;
 use crate::log_clock::LogClock;
 use crate::records::OverlayRecords;
 use crate::requests::Requests;
@@ -92,6 +93,7 @@ pub(crate) struct Applier {
     pub(crate) counted_out: Arc<Notify>,
     /// Told when the records in memory want a checkpoint.
     pub(crate) checkpoint: Arc<Notify>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Applier {
@@ -128,6 +130,10 @@ impl Applier {
 
     fn apply(&self, entry: LogEntry) {
         let index = entry.log_id.index;
+        let commands = match &entry.payload {
+            EntryPayload::Normal(batch) => batch.0.proposals.len(),
+            EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+        };
         match entry.payload {
             EntryPayload::Blank => self.replica.write().applied = Some(entry.log_id),
             EntryPayload::Membership(members) => {
@@ -137,6 +143,7 @@ impl Applier {
             }
             EntryPayload::Normal(batch) => self.apply_batch(entry.log_id, &batch),
         }
+        self.counters.applied(commands);
         self.replica.tell_applied(index);
     }
 

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::batcher::Pending;
 use crate::error::{ProposeError, StartError, StopReason};
 use crate::feed::EffectFeed;
+use crate::figures::Figures;
 use crate::forward::Forwarder;
 use crate::node::{Node, NodeConfig};
 use crate::presence;
@@ -114,6 +115,19 @@ impl Cluster {
 
     /// The same for a caller whose time has begun to run before.
     pub async fn submit_by(
+        &self,
+        deadline: Instant,
+        request: RequestId,
+        command: Command,
+        key: Option<ScopedKey>,
+    ) -> Result<Answer, ProposeError> {
+        let began = Instant::now();
+        let outcome = self.submit_uncounted(deadline, request, command, key).await;
+        self.0.counters.proposed(&outcome, began.elapsed());
+        outcome
+    }
+
+    async fn submit_uncounted(
         &self,
         deadline: Instant,
         request: RequestId,
@@ -220,6 +234,11 @@ impl Cluster {
         let node = &self.0;
         let applied = self.read(|_, _| ()).index;
         status::look(&node.raft, applied, self.node(), self.incarnation(), node.is_started())
+    }
+
+    /// What this process has counted since its start.
+    pub fn figures(&self) -> Figures {
+        self.0.counters.read()
     }
 
     /// Waits until the node has stopped, and says why. Unless it was asked to, the process must exit

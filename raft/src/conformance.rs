@@ -38,6 +38,7 @@ fn stores(dir: &TempDir) -> (LogAdapter, StateMachine) {
         clock: Arc::<LogClock>::default(),
         counted_out: Arc::default(),
         checkpoint: Arc::default(),
+        counters: Arc::default(),
     };
     let state_machine = StateMachine::new(replica, applier.start().unwrap(), Arc::clone(&stores));
     (LogAdapter(stores), state_machine)

@@ -36,6 +36,7 @@ mod error;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod feed;
+mod figures;
 mod formation;
 mod forward;
 #[cfg(test)]
@@ -57,5 +58,7 @@ mod types;
 pub use cluster::{Answer, Cluster, Committed, Stamped};
 pub use error::{ProposeError, StartError, StopReason};
 pub use feed::{EffectFeed, FeedItem};
+pub use figures::{Figures, Proposals};
 pub use node::{ClusterSecret, NodeConfig};
+pub use serverv2_storage::DurationCounts;
 pub use status::Status;

@@ -29,12 +29,13 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::config::{ClusterSecret, NodeConfig};
 use self::snapshots::Schedule;
-use self::watch::supervise;
+use self::watch::{count_elections, supervise};
 use crate::applier::{Applier, Replica};
 use crate::batcher::{Batcher, Pending};
 use crate::cluster::Cluster;
 use crate::error::{ProposeError, StartError, StopReason};
 use crate::feed::{FeedGate, FeedSender};
+use crate::figures::Counters;
 use crate::formation::form;
 use crate::forward::Forwarder;
 use crate::log_adapter::{LogAdapter, Stores};
@@ -69,6 +70,7 @@ pub(crate) struct Node {
     pub(crate) handle: Handle,
     pub(crate) peers: Option<Peers>,
     pub(crate) counted_out: Arc<Notify>,
+    pub(crate) counters: Arc<Counters>,
     started: AtomicBool,
     runtime: Mutex<Option<Runtime>>,
     /// Ends when the data folder is closed.
@@ -168,6 +170,7 @@ async fn build(
     let gate = feed.gate();
     let counted_out = Arc::<Notify>::default();
     let checkpoint = Arc::<Notify>::default();
+    let counters = Arc::new(Counters::with(Arc::clone(stores.log.syncs())));
     let applier = Applier {
         replica: replica.clone(),
         feed,
@@ -175,6 +178,7 @@ async fn build(
         clock: Arc::clone(&clock),
         counted_out: Arc::clone(&counted_out),
         checkpoint: Arc::clone(&checkpoint),
+        counters: Arc::clone(&counters),
     };
     let applier = applier.start().map_err(StartError::Threads)?;
     let state_machine = StateMachine::new(replica.clone(), applier, Arc::clone(&stores));
@@ -200,6 +204,7 @@ async fn build(
     let (stop_sender, stop) = channel(None);
     let watched = Arc::downgrade(&stores);
     tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), broken, watched, stop_sender));
+    tokio::spawn(count_elections(raft.clone(), Arc::clone(&counters)));
     let schedule = Schedule {
         raft: raft.clone(),
         entries: config.snapshot_entries,
@@ -245,6 +250,7 @@ async fn build(
         handle,
         peers,
         counted_out,
+        counters,
         started: AtomicBool::new(false),
         runtime: Mutex::new(runtime.0.take()),
         closed: Mutex::new(Some(closed)),

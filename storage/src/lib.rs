@@ -31,6 +31,7 @@
 
 mod database;
 mod durable;
+mod durations;
 mod error;
 mod files;
 #[cfg(test)]
@@ -48,6 +49,7 @@ mod tail;
 mod witness;
 
 pub use durable::Done;
+pub use durations::{DurationCounts, Durations};
 pub use error::StorageError;
 pub use header::{Folder, FolderId};
 pub use log_store::{LogStore, Purged, Record};

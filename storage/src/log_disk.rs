@@ -7,11 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use sled::{Batch, Tree};
 
 use crate::database::{BATCH_BYTES_MAX, Database};
+use crate::durations::Durations;
 use crate::error::StorageError;
 use crate::header::Folder;
 use crate::keys;
@@ -28,6 +30,7 @@ pub(crate) struct LogDisk {
     /// The first index, and the link of what was before it.
     base: Arc<Mutex<(u64, u32)>>,
     witness: Arc<Mutex<Witness>>,
+    syncs: Arc<Durations>,
 }
 
 impl LogDisk {
@@ -41,7 +44,8 @@ impl LogDisk {
         let db = Database::open(&path)?;
         let meta = db.tree(keys::META)?;
         let (base, witness) = (Arc::default(), Arc::new(Mutex::new(witness)));
-        let disk = Self { db, meta, segments: Arc::default(), base, witness };
+        let (segments, syncs) = (Arc::default(), Arc::default());
+        let disk = Self { db, meta, segments, base, witness, syncs };
         if folder.is_new() {
             disk.meta.insert(keys::FOLDER, &folder.id().0).map_err(writing)?;
             disk.put_tail(&Tail::default())?;
@@ -99,8 +103,15 @@ impl LogDisk {
 
     /// Makes everything written so far durable, of which this is the number.
     pub(crate) fn sync(&self, number: u64) -> Result<(), StorageError> {
+        let began = Instant::now();
         self.db.sync()?;
+        self.syncs.add(began.elapsed());
         self.witness.lock().note(number)
+    }
+
+    /// How long each [`Self::sync`] waited for the disk.
+    pub(crate) fn syncs(&self) -> &Arc<Durations> {
+        &self.syncs
     }
 
     /// Makes it durable, too, how far the log is.

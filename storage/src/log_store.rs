@@ -13,6 +13,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::durable::{Disk, Done, Durable};
+use crate::durations::Durations;
 use crate::error::StorageError;
 use crate::header::Folder;
 use crate::log_cache::{CACHE_BYTES_MAX, CACHE_ENTRIES_MAX, Cache, Stamp};
@@ -124,6 +125,11 @@ impl<R: Record> LogStore<R> {
     /// How often this folder was opened, this time included.
     pub fn boots(&self) -> u64 {
         self.boots
+    }
+
+    /// How long each commit of the writer waited for the disk, by this process.
+    pub fn syncs(&self) -> &Arc<Durations> {
+        self.disk.syncs()
     }
 
     /// The error that stopped the writer.

@@ -10,6 +10,7 @@ use serverv2_storage::StorageError;
 use tokio::sync::watch;
 
 use crate::error::StopReason;
+use crate::figures::Counters;
 use crate::log_adapter::Stores;
 use crate::log_clock::LogClock;
 use crate::records::Broken;
@@ -48,6 +49,27 @@ pub(super) async fn supervise(
         }
     }
     stop.send_replace(Some(reason));
+}
+
+/// Counts the leaders that this node gets to know, until consensus stops. One that followed another at once
+/// may be missed; the term says so.
+pub(super) async fn count_elections(raft: Raft, counters: Arc<Counters>) {
+    let mut metrics = raft.metrics();
+    drop(raft);
+    let mut last = None;
+    loop {
+        let seen = {
+            let metrics = metrics.borrow_watched();
+            metrics.current_leader.map(|leader| (metrics.current_term, leader))
+        };
+        if seen.is_some() && seen != last {
+            counters.elected();
+            last = seen;
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 fn storage(error: &StorageError) -> StopReason {
