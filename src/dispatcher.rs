@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::battle::host::{Audience, BattleHost, Opening};
+use crate::gateway::counters::Cut;
 use crate::gateway::socket::LocalSocket;
 use crate::gateway::wire::{Envelope, MatchSuccess, Opponent, Push};
 use crate::sessions::LocalSessions;
@@ -144,7 +145,10 @@ impl Dispatcher {
             Effect::NodeCountedOut { node, .. } => {
                 // Their sessions are lost with this node's former life: they come back as new ones.
                 if *node == self.me() {
-                    self.sessions.all_current().iter().for_each(|socket| socket.cut("counted out"));
+                    self.sessions
+                        .all_current()
+                        .iter()
+                        .for_each(|socket| socket.cut(Cut::CountedOut));
                 }
             }
         }

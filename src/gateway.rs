@@ -6,6 +6,7 @@
 
 mod battle;
 mod connect;
+pub(crate) mod counters;
 #[cfg(test)]
 mod fuzz;
 mod heartbeat;
@@ -33,6 +34,7 @@ use tracing::{debug, warn};
 
 pub use inbox::EventRate;
 
+use self::counters::Counters;
 use self::inbox::{Arguments, BadArguments, Inbound};
 use self::socket::{LocalSocket, Responder};
 use self::transport::{Cutter, ToClose};
@@ -83,6 +85,8 @@ pub struct Gateway {
     /// Each socket holds one until its goodbye is in the log.
     places: Arc<Semaphore>,
     cutter: Cutter,
+    /// What came in and who was cut.
+    pub(crate) counters: Arc<Counters>,
     /// Taken by whoever serves.
     to_close: Mutex<Option<ToClose>>,
     /// Set once this node is being stopped.
@@ -128,7 +132,8 @@ impl Gateway {
         };
         tokio::spawn(dispatcher.run(feed));
         tokio::spawn(timekeeper::keep_time(cluster.clone(), delivered.clone()));
-        let (cutter, to_close) = Cutter::new();
+        let counters = Arc::<Counters>::default();
+        let (cutter, to_close) = Cutter::new(counters.clone());
         let places = Arc::new(Semaphore::new(settings.sockets_max));
         Ok(Arc::new(Self {
             cluster: cluster.clone(),
@@ -140,6 +145,7 @@ impl Gateway {
             delivered,
             places,
             cutter,
+            counters,
             to_close: Mutex::new(Some(to_close)),
             stopping: AtomicBool::new(false),
         }))

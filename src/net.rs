@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -109,6 +109,8 @@ pub struct LocalConnections {
     count: watch::Sender<usize>,
     max: usize,
     write_patience: Duration,
+    refused: AtomicU64,
+    stalled: AtomicU64,
 }
 
 #[derive(Default)]
@@ -127,13 +129,21 @@ impl LocalConnections {
 
     fn with_patience(max: usize, write_patience: Duration) -> Arc<Self> {
         let count = watch::Sender::new(0);
-        Arc::new(Self { open: Mutex::default(), count, max, write_patience })
+        Arc::new(Self {
+            open: Mutex::default(),
+            count,
+            max,
+            write_patience,
+            refused: AtomicU64::new(0),
+            stalled: AtomicU64::new(0),
+        })
     }
 
     /// Wraps an accepted stream, or drops it (which closes it) when there are too many.
     pub fn admit<S>(self: &Arc<Self>, stream: S, peer: SocketAddr) -> Option<CutStream<S>> {
         let mut open = self.open.lock();
         if open.connections.len() >= self.max {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         let number = open.next;
@@ -148,6 +158,16 @@ impl LocalConnections {
     /// How many are open.
     pub fn count(&self) -> usize {
         *self.count.borrow()
+    }
+
+    /// How many were refused because there were too many.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many were cut because their clients took nothing of what was written to them.
+    pub fn stalled(&self) -> u64 {
+        self.stalled.load(Ordering::Relaxed)
     }
 
     /// Cuts every open connection.
@@ -221,6 +241,7 @@ impl<S> CutStream<S> {
         let patience = self.place.connections.write_patience;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(stalled.as_mut().poll(context));
+        self.place.connections.stalled.fetch_add(1, Ordering::Relaxed);
         // For the reader, too: it would wait for a client that only sends.
         self.connection.close();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))

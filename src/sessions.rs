@@ -120,6 +120,11 @@ impl LocalSessions {
         self.tables.read().sockets.len()
     }
 
+    /// How many sessions have their current socket here.
+    pub(crate) fn sessions(&self) -> usize {
+        self.tables.read().current.len()
+    }
+
     /// The room this session was last told of.
     pub(crate) fn room(&self, session: &SessionKey) -> Option<(RoomId, Seat)> {
         self.rooms.lock().get(session).copied()

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,7 @@ pub struct Opening {
 struct WorkerHandle {
     mailbox: SyncSender<Order>,
     lagging: Arc<AtomicBool>,
+    replicas: Arc<AtomicUsize>,
 }
 
 /// See the module's text.
@@ -78,17 +79,19 @@ impl BattleHost {
             .map(|number| {
                 let (mailbox, orders) = sync_channel(MAILBOX_MAX);
                 let lagging = Arc::new(AtomicBool::new(false));
+                let replicas = Arc::<AtomicUsize>::default();
                 let worker = Worker {
                     cluster: cluster.clone(),
                     engines: engines.clone(),
                     runtime: runtime.clone(),
                     lagging: lagging.clone(),
+                    replicas: replicas.clone(),
                     rooms: HashMap::new(),
                 };
                 std::thread::Builder::new()
                     .name(format!("battles-{number}"))
                     .spawn(move || worker.run(&orders))?;
-                Ok(WorkerHandle { mailbox, lagging })
+                Ok(WorkerHandle { mailbox, lagging, replicas })
             })
             .collect::<std::io::Result<_>>()?;
         Ok(Self { workers })
@@ -159,6 +162,11 @@ impl BattleHost {
         }
     }
 
+    /// How many replicas are kept here, those of battles that have just ended among them.
+    pub fn replicas(&self) -> usize {
+        self.workers.iter().map(|worker| worker.replicas.load(Ordering::Relaxed)).sum()
+    }
+
     fn order(&self, room: RoomId, order: Order) {
         let spread = room
             .as_str()
@@ -223,6 +231,8 @@ struct Worker {
     engines: Engines,
     runtime: tokio::runtime::Handle,
     lagging: Arc<AtomicBool>,
+    /// How many rooms there are, for others to read.
+    replicas: Arc<AtomicUsize>,
     rooms: HashMap<RoomId, Room>,
 }
 
@@ -233,6 +243,7 @@ impl Worker {
             debug!(%error, "battle workers run at normal priority");
         }
         loop {
+            self.replicas.store(self.rooms.len(), Ordering::Relaxed);
             let patience = self.propose_what_is_due();
             match orders.recv_timeout(patience) {
                 Ok(order) => self.follow(order),

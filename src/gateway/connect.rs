@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Gateway;
+use super::counters::{Counters, Cut};
 use super::inbox::{Admission, Inbound, Inlet, Raw};
 use super::socket::{LocalSocket, Pulse, Responder};
 use super::transport::Cutter;
@@ -115,7 +116,7 @@ impl Gateway {
             closed: inlet.closed.clone(),
             place,
         };
-        subscribe(socket, Arc::new(inlet), &self.cutter);
+        subscribe(socket, &Arc::new(inlet), &self.cutter, &self.counters);
         socket.extensions.insert(Handover(Arc::new(Mutex::new(Some(admitted)))));
         Ok(())
     }
@@ -161,7 +162,7 @@ impl Gateway {
                 }
             }
         } else {
-            socket.cut("its session could not be opened");
+            socket.cut(Cut::NoSession);
         }
         closed.cancelled().await;
         heartbeat.abort();
@@ -252,15 +253,17 @@ async fn refuse_late(
 
 /// Attaches a handler for each event. Their bodies run in order of arrival; the tasks that the
 /// library makes of them have nothing left to do.
-fn subscribe(socket: &SocketRef, inlet: Arc<Inlet>, cutter: &Cutter) {
+fn subscribe(socket: &SocketRef, inlet: &Arc<Inlet>, cutter: &Cutter, counters: &Arc<Counters>) {
     for event in Event::ALL {
-        let (inlet, cutter) = (inlet.clone(), cutter.clone());
+        let (inlet, cutter, counters) = (inlet.clone(), cutter.clone(), counters.clone());
         socket.on(event.name(), move |io: SocketRef, raw: Raw, ack: AckSender| {
-            receive(&inlet, &cutter, &io, Inbound { event, raw, ack, received: Instant::now() });
+            counters.received(event);
+            let inbound = Inbound { event, raw, ack, received: Instant::now() };
+            receive(&inlet, &cutter, &counters, &io, inbound);
             std::future::ready(())
         });
     }
-    let pulse = inlet.clone();
+    let (pulse, inlet) = (inlet.clone(), inlet.clone());
     socket.on(PONG, move || {
         pulse.pong();
         std::future::ready(())
@@ -271,17 +274,20 @@ fn subscribe(socket: &SocketRef, inlet: Arc<Inlet>, cutter: &Cutter) {
     });
 }
 
-fn receive(inlet: &Inlet, cutter: &Cutter, io: &SocketRef, inbound: Inbound) {
+fn receive(inlet: &Inlet, cutter: &Cutter, counters: &Counters, io: &SocketRef, inbound: Inbound) {
     match inlet.admit(inbound) {
         Admission::Queued => {}
         Admission::Refused(Inbound { event, ack, .. }) => {
+            counters.refused();
             let refusal = Refusal::new(event.error_code(), "RATE_LIMIT_EXCEEDED");
             // A full outbound queue here means a flood; the next event will cut the socket.
             let _ = ack.send(&Envelope::<()>::Error(refusal));
         }
+        // What had been sent before the cut took effect is no second flood.
+        Admission::Flood if inlet.closed.is_cancelled() => {}
         Admission::Flood => {
             inlet.closed.cancel();
-            cutter.cut(io);
+            cutter.cut(io, Cut::Flood);
         }
     }
 }

@@ -11,6 +11,7 @@ use serverv2_raft::Cluster;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use super::counters::Cut;
 use super::socket::LocalSocket;
 use super::state::server_state;
 use super::wire::Push;
@@ -36,7 +37,7 @@ pub(super) async fn beat(cluster: Cluster, socket: Arc<LocalSocket>, closed: Can
         let late = due.elapsed() > LATE_MAX;
         due = Instant::now() + PERIOD;
         if !late && socket.silent_ms() > SILENT_MS_MAX {
-            socket.cut("does not answer the heartbeat");
+            socket.cut(Cut::Silent);
             return;
         }
         socket.ping();

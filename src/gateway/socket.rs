@@ -15,6 +15,7 @@ use socketioxide::{SendError, SocketError};
 use tokio::sync::oneshot;
 use tracing::{debug, info};
 
+use super::counters::Cut;
 use super::transport::Cutter;
 use super::wire::{Envelope, Event, Push, Refusal, RoomClosed};
 use crate::battle::host::Audience;
@@ -94,19 +95,19 @@ impl LocalSocket {
     }
 
     /// Cuts the transport, so that the client reconnects by itself.
-    pub(crate) fn cut(&self, why: &'static str) {
+    pub(crate) fn cut(&self, why: Cut) {
         if self.cut.swap(true, Ordering::Relaxed) {
             return;
         }
-        info!(player.id = %self.session.player, socket.id = %self.id, why, "cut a socket");
-        self.cutter.cut(&self.io);
+        info!(player.id = %self.session.player, socket.id = %self.id, why = why.text(), "cut a socket");
+        self.cutter.cut(&self.io, why);
     }
 
     fn sent(&self, result: Result<(), SendError>) {
         match result {
             Ok(()) => {}
             Err(SendError::Socket(SocketError::InternalChannelFull)) => {
-                self.cut("reads too slowly");
+                self.cut(Cut::SlowReader);
             }
             Err(error) => debug!(socket.id = %self.id, %error, "nothing sent: the socket is going"),
         }

@@ -6,6 +6,8 @@
 //! which works however full its queue is; the client's next request is told that there is no such
 //! session.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request};
@@ -19,6 +21,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 use tracing::debug;
 
+use super::counters::{Counters, Cut};
 use crate::net::Connection;
 
 /// Polling sessions that may wait for being closed. One more is told to leave instead, and stays away.
@@ -26,22 +29,26 @@ const WAITING_MAX: usize = 1_024;
 /// An Engine.IO packet of the type *close*.
 const CLOSE: &str = "1";
 
-/// Cuts clients.
+/// Cuts clients, and counts why.
 #[derive(Clone)]
-pub(crate) struct Cutter(mpsc::Sender<String>);
+pub(crate) struct Cutter {
+    to_close: mpsc::Sender<String>,
+    counters: Arc<Counters>,
+}
 
 /// Ids of the polling sessions that are to be closed.
 pub(crate) type ToClose = mpsc::Receiver<String>;
 
 impl Cutter {
     /// A cutter, and what [`close_polling`] has to do for it.
-    pub(crate) fn new() -> (Self, ToClose) {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        (Self(sender), receiver)
+    pub(crate) fn new(counters: Arc<Counters>) -> (Self, ToClose) {
+        let (to_close, receiver) = mpsc::channel(WAITING_MAX);
+        (Self { to_close, counters }, receiver)
     }
 
-    /// Cuts this client. Doing it twice, or after it left, does nothing.
-    pub(crate) fn cut(&self, io: &SocketRef) {
+    /// Cuts this client. Doing it twice, or after it left, does nothing more than count.
+    pub(crate) fn cut(&self, io: &SocketRef, why: Cut) {
+        self.counters.cut(why);
         let session = io.id.to_string();
         match (io.transport_type(), Connection::of(io.req_parts())) {
             (TransportType::Websocket, Some(began_on)) => {
@@ -49,7 +56,7 @@ impl Cutter {
                 began_on.close();
             }
             _ => {
-                if self.0.try_send(session).is_err() {
+                if self.to_close.try_send(session).is_err() {
                     // Its queue may be full, too; then the library's own heartbeat ends it.
                     let _ = io.clone().disconnect();
                 }

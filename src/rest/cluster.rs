@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use parking_lot::Mutex;
 use serde::Serialize;
-use serverv2_machine::{Input, Machine, RoomView, Seat, WallTime};
+use serverv2_machine::{Input, Machine, NodeId, RoomView, Seat, WallTime};
 
 use super::error::json;
 use super::time;
@@ -86,55 +86,59 @@ impl RaftStatus {
 /// Contract 1.3, `stats`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
-    instances: Instances,
-    players: Players,
-    rooms: Rooms,
-    matchmaking: Matchmaking,
+    pub(crate) instances: Instances,
+    pub(crate) players: Players,
+    pub(crate) rooms: Rooms,
+    pub(crate) matchmaking: Matchmaking,
+    /// Live rooms whose home is this node.
+    #[serde(skip)]
+    pub(crate) home_rooms: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-struct Instances {
-    total: usize,
-    healthy: usize,
-    unhealthy: usize,
+pub(crate) struct Instances {
+    pub(crate) total: usize,
+    pub(crate) healthy: usize,
+    pub(crate) unhealthy: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-struct Players {
-    total: usize,
-    connected: usize,
+pub(crate) struct Players {
+    pub(crate) total: usize,
+    pub(crate) connected: usize,
     /// Those that a battle waits for.
-    disconnected: usize,
+    pub(crate) disconnected: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-struct Rooms {
-    total: usize,
+pub(crate) struct Rooms {
+    pub(crate) total: usize,
     /// Not both players are ready.
-    waiting: usize,
-    active: usize,
-    ended: usize,
+    pub(crate) waiting: usize,
+    pub(crate) active: usize,
+    pub(crate) ended: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Matchmaking {
-    queue_size: usize,
+pub(crate) struct Matchmaking {
+    pub(crate) queue_size: usize,
     /// Milliseconds.
-    average_wait_time: u64,
+    pub(crate) average_wait_time: u64,
 }
 
 impl Stats {
-    fn count(machine: &Machine, now: WallTime) -> Self {
+    fn count(machine: &Machine, now: WallTime, me: NodeId) -> Self {
         let counts = machine.counts();
         let (mut instances, mut rooms) = (Instances::default(), Rooms::default());
         for node in machine.nodes() {
             instances.total += 1;
             *(if node.live { &mut instances.healthy } else { &mut instances.unhealthy }) += 1;
         }
-        let mut lost = 0;
+        let (mut lost, mut home_rooms) = (0, 0);
         for room in machine.rooms() {
             rooms.total += 1;
+            home_rooms += usize::from(room.is_live() && room.home == me);
             lost += room.seats.iter().filter(|seat| seat.lost_until.is_some()).count();
             *(match (room.is_live(), has_started(&room)) {
                 (false, _) => &mut rooms.ended,
@@ -158,6 +162,7 @@ impl Stats {
                 queue_size: counts.tickets,
                 average_wait_time: waited / (counts.tickets as u64).max(1),
             },
+            home_rooms,
         }
     }
 }
@@ -184,7 +189,8 @@ impl LocalStats {
             Some((at, stats)) if at.elapsed() < STATS_AGE_MAX => stats,
             _ => {
                 let now = time::wall(SystemTime::now());
-                let stats = app.cluster.read(|machine, _| Stats::count(machine, now)).value;
+                let me = app.cluster.node();
+                let stats = app.cluster.read(|machine, _| Stats::count(machine, now, me)).value;
                 *last = Some((Instant::now(), stats));
                 stats
             }

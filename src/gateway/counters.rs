@@ -1,0 +1,114 @@
+//! What came in by Socket.IO, and who was cut for what: numbers that only grow, from zero at each start.
+//!
+//! Counting is one atomic add, since it is done for each event.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::wire::Event;
+
+/// Why a client was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// It sent too much for too long.
+    Flood,
+    /// Its outbound queue was full.
+    SlowReader,
+    /// It did not answer the heartbeat.
+    Silent,
+    /// The log did not open its session.
+    NoSession,
+    /// Its session was lost with this node's former life.
+    CountedOut,
+}
+
+impl Cut {
+    const ALL: [Self; 5] =
+        [Self::Flood, Self::SlowReader, Self::Silent, Self::NoSession, Self::CountedOut];
+
+    /// For log lines.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Flood => "sends too much",
+            Self::SlowReader => "reads too slowly",
+            Self::Silent => "does not answer the heartbeat",
+            Self::NoSession => "its session could not be opened",
+            Self::CountedOut => "counted out",
+        }
+    }
+
+    /// For labels.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Flood => "flood",
+            Self::SlowReader => "slow_reader",
+            Self::Silent => "silent",
+            Self::NoSession => "no_session",
+            Self::CountedOut => "counted_out",
+        }
+    }
+}
+
+/// See the module's text.
+#[derive(Default)]
+pub(crate) struct Counters {
+    received: [AtomicU64; Event::ALL.len()],
+    cut: [AtomicU64; Cut::ALL.len()],
+    refused: AtomicU64,
+}
+
+impl Counters {
+    /// A client sent this.
+    pub(crate) fn received(&self, event: Event) {
+        add(&self.received[event as usize]);
+    }
+
+    /// An event was refused because there were too many.
+    pub(crate) fn refused(&self) {
+        add(&self.refused);
+    }
+
+    /// A client was cut.
+    pub(crate) fn cut(&self, why: Cut) {
+        add(&self.cut[why as usize]);
+    }
+
+    /// Received events by name; those that were refused are among them.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Event::ALL.into_iter().map(|event| (event.name(), get(&self.received[event as usize])))
+    }
+
+    /// Events refused because there were too many.
+    pub(crate) fn events_refused(&self) -> u64 {
+        get(&self.refused)
+    }
+
+    /// Cut clients by reason.
+    pub(crate) fn cuts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Cut::ALL.into_iter().map(|why| (why.label(), get(&self.cut[why as usize])))
+    }
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_event_and_each_reason_has_a_counter_of_its_own() {
+        let counters = Counters::default();
+        for event in Event::ALL {
+            counters.received(event);
+        }
+        for why in Cut::ALL {
+            counters.cut(why);
+        }
+        assert!(counters.events().chain(counters.cuts()).all(|(_, count)| count == 1));
+    }
+}
