@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use crate::battle::engines::{Engines, EnginesError};
 use crate::config::Settings;
 use crate::gateway::{ANSWER_PATIENCE, EventRate, Gateway, GatewaySettings};
+use crate::metrics::LocalMetrics;
 use crate::net::LocalConnections;
 use crate::rest::{BodyBudget, LocalStats};
 
@@ -50,6 +51,8 @@ pub struct App {
     pub bodies: BodyBudget,
     /// What the cluster counts, counted at intervals.
     pub stats: LocalStats,
+    /// What was answered, and the last page for Prometheus.
+    pub metrics: LocalMetrics,
 }
 
 impl App {
@@ -72,6 +75,7 @@ impl App {
             connections,
             bodies: BodyBudget::default(),
             stats: LocalStats::default(),
+            metrics: LocalMetrics::default(),
         });
         app.readiness.set_ready(app.cluster.status().ready);
         tokio::spawn(watch_readiness(app.cluster.clone(), app.readiness.clone()));
@@ -146,13 +150,13 @@ pub enum State {
 /// This process's [`State`], since when, and how long the process has been serving.
 pub struct LocalReadiness {
     state: watch::Sender<(State, SystemTime)>,
-    started: Instant,
+    started: (Instant, SystemTime),
 }
 
 impl Default for LocalReadiness {
     fn default() -> Self {
-        let state = watch::Sender::new((State::Starting, SystemTime::now()));
-        Self { state, started: Instant::now() }
+        let now = SystemTime::now();
+        Self { state: watch::Sender::new((State::Starting, now)), started: (Instant::now(), now) }
     }
 }
 
@@ -164,7 +168,12 @@ impl LocalReadiness {
 
     /// Time since this process began to serve.
     pub fn uptime(&self) -> Duration {
-        self.started.elapsed()
+        self.started.0.elapsed()
+    }
+
+    /// When this process began to serve.
+    pub fn started(&self) -> SystemTime {
+        self.started.1
     }
 
     /// The node can serve, or can't for a while. Draining is for good.

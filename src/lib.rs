@@ -14,6 +14,7 @@ mod dispatcher;
 #[cfg(test)]
 mod fuzz;
 pub mod gateway;
+pub mod metrics;
 pub mod net;
 mod open_files;
 mod ports;

@@ -25,6 +25,7 @@ mod fuzz;
 mod guard;
 mod health;
 mod idempotency;
+mod metrics;
 mod time;
 
 pub use body::BodyBudget;
@@ -36,6 +37,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/health", get(health::health))
         .route("/ready", get(health::ready).with_state(app.readiness.clone()))
         .route("/cluster/status", get(cluster::status))
+        .route("/metrics", get(metrics::metrics))
         .route("/api/v1/auth/create-guest", post(auth::create_guest))
         .route("/api/v1/auth/check-player/{playerId}", get(auth::check_player))
         .route("/api/v1/auth/update-player-name", put(auth::update_player_name))
@@ -47,10 +49,17 @@ pub fn router(app: Arc<App>) -> Router {
 /// The routes of a node whose log is still being replayed: everything but its own state has to wait.
 pub fn starting_router(readiness: Arc<LocalReadiness>, settings: &Settings) -> Router {
     let health = health::starting(readiness.clone(), settings.cluster_enabled);
+    let metrics = metrics::starting(readiness.clone(), settings);
     Router::new()
         .route("/health", get(health))
+        .route("/metrics", get(metrics))
         .route("/ready", get(health::ready).with_state(readiness))
         .fallback(async || error::ApiError::unavailable())
+}
+
+/// Counts all that is answered behind it, Socket.IO included.
+pub fn with_metrics(service: Router, app: &Arc<App>) -> Router {
+    service.layer(from_fn_with_state(app.clone(), crate::metrics::measure))
 }
 
 /// Puts the CORS rules around everything that is served, Socket.IO included.

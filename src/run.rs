@@ -47,7 +47,7 @@ const REPORT_PERIOD: Duration = Duration::from_secs(5);
 /// All that answers on the port: the routes, then the layers around them, outermost last.
 pub fn service(app: &Arc<App>) -> Router {
     let routes = app.gateway.serve_before(rest::router(app.clone()));
-    rest::with_cors(routes, &app.settings)
+    rest::with_cors(rest::with_metrics(routes, app), &app.settings)
 }
 
 /// Serves until `stop` comes; then lets requests in flight finish and cuts what is left.

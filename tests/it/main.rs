@@ -19,6 +19,7 @@ mod handshake;
 mod heartbeat;
 mod load;
 mod malformed;
+mod metrics;
 mod powercut;
 mod queue;
 mod rest;

@@ -1,0 +1,135 @@
+//! A started node: consensus, what the replica counts, sockets and battles.
+
+use std::fmt;
+
+use serverv2_raft::{Figures, Status};
+
+use super::names::{self, contract};
+use super::page::Page;
+use crate::app::App;
+use crate::rest::Stats;
+
+/// The numbers of one page.
+#[derive(Debug)]
+pub(super) struct NodeSample {
+    status: Status,
+    figures: Figures,
+    /// Counted at intervals: the one thing that walks collections.
+    stats: Stats,
+    gateway: GatewaySample,
+    replicas: usize,
+    /// Requests that were answered with a 5xx.
+    failed_requests: u64,
+}
+
+#[derive(Debug)]
+struct GatewaySample {
+    connections: usize,
+    connections_max: usize,
+    refused: u64,
+    stalled: u64,
+    sockets: usize,
+    sessions: usize,
+    events: Vec<(&'static str, u64)>,
+    events_refused: u64,
+    cuts: Vec<(&'static str, u64)>,
+}
+
+impl NodeSample {
+    /// Asks the parts.
+    pub(super) fn take(app: &App, failed_requests: u64) -> Self {
+        let (connections, gateway) = (&app.connections, &app.gateway);
+        Self {
+            status: app.cluster.status(),
+            figures: app.cluster.figures(),
+            stats: app.stats.now(app),
+            gateway: GatewaySample {
+                connections: connections.count(),
+                connections_max: app.settings.connections_max,
+                refused: connections.refused(),
+                stalled: connections.stalled(),
+                sockets: gateway.socket_count(),
+                sessions: gateway.sessions.sessions(),
+                events: gateway.counters.events().collect(),
+                events_refused: gateway.counters.events_refused(),
+                cuts: gateway.counters.cuts().collect(),
+            },
+            replicas: gateway.host.replicas(),
+            failed_requests,
+        }
+    }
+
+    /// Writes them under our names and under those of the existing server.
+    pub(super) fn write(&self, page: &mut Page<'_>) -> fmt::Result {
+        self.consensus(page)?;
+        self.cluster(page)?;
+        self.gateway(page)?;
+        page.gauge(names::HOME_ROOMS, self.stats.home_rooms)?;
+        page.gauge(contract::ROOMS, self.stats.home_rooms)?;
+        page.gauge(names::REPLICAS, self.replicas)?;
+        page.empty_histogram(contract::REDIS)?;
+        let proposals = self.figures.proposals;
+        let error = |kind, component| [("type", kind), ("component", component)];
+        let errors = [
+            (error("server_error", "http"), self.failed_requests),
+            (error("busy", "raft"), proposals.busy),
+            (error("unknown", "raft"), proposals.unknown),
+        ];
+        page.counters_by(contract::ERRORS, errors)
+    }
+
+    fn consensus(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Self { status, figures, .. } = self;
+        page.gauge(names::IS_LEADER, u64::from(status.is_leader))?;
+        page.gauge(names::HAS_LEADER, u64::from(status.leader.is_some()))?;
+        page.gauge(names::TERM, status.term)?;
+        page.gauge(names::MEMBERS, status.members.len())?;
+        let indexes = [
+            ("written", status.last_log),
+            ("committed", status.committed),
+            ("applied", status.applied),
+            ("snapshot", status.snapshot),
+            ("purged", status.purged),
+        ];
+        page.gauges(names::INDEX, "upto", indexes)?;
+        page.counter(names::ELECTIONS, figures.elections)?;
+        page.counter(names::ENTRIES, figures.entries_applied)?;
+        page.counter(names::COMMANDS, figures.commands_applied)?;
+        let outcomes = [
+            ("acknowledged", figures.proposals.acknowledged),
+            ("refused", figures.proposals.refused),
+            ("busy", figures.proposals.busy),
+            ("unknown", figures.proposals.unknown),
+        ];
+        page.counters(names::PROPOSALS, "outcome", outcomes)?;
+        page.durations(names::ANSWERS, &figures.answers)?;
+        page.durations(names::SYNCS, &figures.syncs)
+    }
+
+    fn cluster(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Stats { instances, players, rooms, matchmaking, .. } = &self.stats;
+        let nodes = [("healthy", instances.healthy), ("unhealthy", instances.unhealthy)];
+        page.gauges(names::NODES, "state", nodes)?;
+        let players = [("connected", players.connected), ("disconnected", players.disconnected)];
+        page.gauges(names::PLAYERS, "state", players)?;
+        let rooms = [("waiting", rooms.waiting), ("active", rooms.active), ("ended", rooms.ended)];
+        page.gauges(names::ROOMS, "state", rooms)?;
+        page.gauge(names::QUEUE, matchmaking.queue_size)?;
+        page.gauge(contract::QUEUE, matchmaking.queue_size)?;
+        page.gauge(names::QUEUE_WAIT, matchmaking.average_wait_time as f64 / 1000.0)
+    }
+
+    fn gateway(&self, page: &mut Page<'_>) -> fmt::Result {
+        let it = &self.gateway;
+        page.gauge(names::CONNECTIONS, it.connections)?;
+        page.gauge(names::CONNECTIONS_MAX, it.connections_max)?;
+        page.counter(names::CONNECTIONS_REFUSED, it.refused)?;
+        page.counter(names::CONNECTIONS_STALLED, it.stalled)?;
+        page.gauge(names::SOCKETS, it.sockets)?;
+        page.gauge(contract::SOCKETS, it.sockets)?;
+        page.gauge(names::SESSIONS, it.sessions)?;
+        page.counters(names::SOCKETS_CUT, "reason", it.cuts.iter().copied())?;
+        page.counters(names::EVENTS, "event", it.events.iter().copied())?;
+        page.counters(names::RATE_LIMITED, "what", [("socket_events", it.events_refused)])
+    }
+}
