@@ -30,7 +30,7 @@ impl<'a> Page<'a> {
     }
 
     /// Something that goes up and down.
-    pub(super) fn gauge(&mut self, name: Name, value: impl EncodeGaugeValue) -> fmt::Result {
+    pub(super) fn gauge(&mut self, name: Name, value: impl EncodeGaugeValue + Copy) -> fmt::Result {
         self.begin(name, MetricType::Gauge)?.encode_gauge(&value)
     }
 
@@ -49,7 +49,11 @@ impl<'a> Page<'a> {
     }
 
     /// Something that only grows; `_total` is added to its name.
-    pub(super) fn counter(&mut self, name: Name, value: impl EncodeCounterValue) -> fmt::Result {
+    pub(super) fn counter(
+        &mut self,
+        name: Name,
+        value: impl EncodeCounterValue + Copy,
+    ) -> fmt::Result {
         self.begin(name, MetricType::Counter)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 

@@ -39,6 +39,7 @@ async fn a_starting_node_says_so_and_then_serves_on_the_same_port() {
             ask(address, "/ready").await,
             ask(address, "/health").await,
             ask(address, "/api/v1/auth/check-player/x").await,
+            ask(address, "/metrics").await,
         ];
         go.send(()).unwrap();
         answers
@@ -46,12 +47,14 @@ async fn a_starting_node_says_so_and_then_serves_on_the_same_port() {
     let app = &node.app;
     let started = while_starting(&listener, &app.connections, &readiness, &app.settings, wait);
     timeout(DEADLINE, started).await.unwrap().unwrap();
-    let [ready, health, other] = asking.await.unwrap();
+    let [ready, health, other, metrics] = asking.await.unwrap();
     assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("retry-after: 3"), "{ready}");
     assert!(ready.contains("\"state\":\"starting\""), "{ready}");
     assert!(health.starts_with("HTTP/1.1 200"), "{health}");
     assert!(health.contains("Cluster manager not available"), "{health}");
     assert!(other.starts_with("HTTP/1.1 503") && other.contains("CLUSTER_UNAVAILABLE"), "{other}");
+    assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
+    assert!(metrics.contains("serverv2_ready{instance_id=\"node-1\"} 0\n"), "{metrics}");
 
     let stop = CancellationToken::new();
     let serving = tokio::spawn({

@@ -109,7 +109,8 @@ impl Page {
             assert!(sample.value.is_finite(), "{sample:?}");
             if let Some(name) = sample.name.strip_suffix("_bucket") {
                 let bound = sample.label("le").expect("a bucket has a bound");
-                let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().unwrap() };
+                let bound =
+                    if bound == "+Inf" { f64::INFINITY } else { bound.parse().expect("a number") };
                 let rest: Vec<_> = sample.labels.iter().filter(|(l, _)| l != "le").collect();
                 histograms.entry((name, rest)).or_default().push((bound, sample.value));
             }
