@@ -15,6 +15,7 @@ pub(crate) mod knowledge;
 mod library;
 pub(crate) mod light;
 mod links;
+mod log;
 mod patch;
 pub(crate) mod polling;
 #[path = "../../faults/powercut.rs"]

@@ -6,26 +6,21 @@
 //! the tests changes nothing. A server that panics fails the test that started it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::watch;
 
 use super::DEADLINE;
 use super::disk::FaultyDisk;
+use super::log::Log;
 use super::powercut::PowerCut;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_serverv2");
-/// Lines of the log shown when a test fails.
-const TAIL_LINES: usize = 60;
 
 /// How a server is started.
 #[derive(Clone, Default)]
@@ -396,66 +391,6 @@ impl Drop for Process {
             && !self.may_panic
         {
             panic!("the server panicked: {line}\n{}", self.log.tail());
-        }
-    }
-}
-
-/// What a server wrote, line by line.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<LogInner>);
-
-#[derive(Default)]
-struct LogInner {
-    lines: Mutex<Vec<String>>,
-    grown: watch::Sender<usize>,
-}
-
-impl Log {
-    fn follow(
-        &self,
-        name: &'static str,
-        from: impl Read + Send + 'static,
-    ) -> thread::JoinHandle<()> {
-        let log = self.0.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-                log.lines.lock().push(String::from_utf8_lossy(&line).into_owned());
-                log.grown.send_modify(|lines| *lines += 1);
-            }
-            log.lines.lock().push(format!("(end of {name})"));
-            log.grown.send_modify(|lines| *lines += 1);
-        })
-    }
-
-    /// The first line that is as wanted.
-    pub(crate) fn find(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
-        self.0.lines.lock().iter().find(|line| wanted(line)).cloned()
-    }
-
-    /// Its last lines.
-    pub(crate) fn tail(&self) -> String {
-        let lines = self.0.lines.lock();
-        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
-    }
-
-    async fn wait<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
-        let mut grown = self.0.grown.subscribe();
-        let found = async {
-            loop {
-                grown.borrow_and_update();
-                if let Some(found) = self.0.lines.lock().iter().find_map(|line| wanted(line)) {
-                    return Some(found);
-                }
-                if self.find(|line| line == "(end of out)").is_some() {
-                    return None;
-                }
-                grown.changed().await.expect("the log lives as long as its reader");
-            }
-        };
-        match tokio::time::timeout(DEADLINE, found).await {
-            Ok(Some(found)) => found,
-            Ok(None) => panic!("the server ended before {what}\n{}", self.tail()),
-            Err(_) => panic!("no {what} within {DEADLINE:?}\n{}", self.tail()),
         }
     }
 }
