@@ -180,13 +180,26 @@ impl Dispatcher {
         self.sessions.seated(session, room, seat);
     }
 
-    /// A socket just became its session's current one: if the session has a battle, it watches.
+    /// A socket just became its session's current one: if the session has a battle, it watches. One that
+    /// is over can still be asked about for a while, here as on the nodes where it was played.
     fn seat(&self, session: &SessionKey, local: &Arc<LocalSocket>) {
-        let seat = self.cluster.read(|machine, _| machine.live_seat_of(session)).value;
-        if let Some((room, seat)) = seat {
-            self.sessions.seated(session, room, seat);
-            let audience: Arc<dyn Audience> = local.clone();
-            self.open_room(room, vec![(seat, audience)]);
+        let seat = self.cluster.read(|machine, _| {
+            let (id, seat) = machine.seat_of(session)?;
+            let room = machine.room(id)?;
+            let result = room.end.and_then(|end| end.result);
+            Some((id, seat, room.is_live(), result.map(|(_, digest)| digest)))
+        });
+        match seat.value {
+            Some((room, seat, true, _)) => {
+                self.sessions.seated(session, room, seat);
+                let audience: Arc<dyn Audience> = local.clone();
+                self.open_room(room, vec![(seat, audience)]);
+            }
+            Some((room, _, false, digest)) => {
+                self.open_room(room, Vec::new());
+                self.host.ended(room, digest);
+            }
+            None => {}
         }
     }
 

@@ -145,6 +145,21 @@ async fn two_hundred_players_who_join_anywhere_at_once_end_in_a_hundred_rooms() 
 }
 
 #[tokio::test]
+async fn an_ended_battle_can_be_looked_at_through_a_node_that_had_no_part_in_it() {
+    let trio = Trio::start().await;
+    let a = Fighter::new(&trio.nodes[0], 0).await;
+    let b = Fighter::new(&trio.nodes[1], 1).await;
+    let mut duel = Duel::pair(a, b).await;
+    duel.ready().await;
+    duel.b.submit(&duel.b.surrender()).await;
+    duel.a.attack().await;
+    let end = duel.a.message("BATTLE_END").await;
+    duel.a.reconnect(&trio.nodes[2]).await;
+    let state = duel.a.state().await;
+    assert_eq!((&state["status"], &state["sequenceId"]), (&json!("Ended"), &json!(end.sequence)));
+}
+
+#[tokio::test]
 async fn a_join_retried_through_another_node_is_answered_the_same_and_counts_once() {
     let trio = Trio::start().await;
     let id = guest(&trio.nodes[0]).await;
