@@ -9,6 +9,7 @@ use serverv2_machine::{
 };
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
+use tracing::debug;
 
 use super::socket::{LocalSocket, Responder};
 use super::wire::{Event, Refusal, Status};
@@ -107,13 +108,25 @@ fn refuse(responder: Responder, failure: &Failure) {
     }
 }
 
-/// The contract knows one text for every failure to store an entry; ours say more behind it.
+/// The contract knows one text for every failure to store an entry; which it was, the log says.
 fn refusal(event: Event, rejection: &Rejection) -> Refusal {
-    let details = match event {
-        Event::JoinMatchmaking => {
-            format!("Failed to add to matchmaking queue: {}", rejection.code())
+    debug!(event = event.name(), %rejection, "refused");
+    match event {
+        Event::JoinMatchmaking => event.unavailable(),
+        _ => Refusal::new(event.error_code(), rejection.code()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_to_store_an_entry_has_the_contracts_one_text() {
+        for rejection in [Rejection::QueueFull, Rejection::SessionGone, Rejection::NoPack] {
+            let text = serde_json::to_value(refusal(Event::JoinMatchmaking, &rejection)).unwrap();
+            assert_eq!(text["code"], "VALIDATION_ERROR");
+            assert_eq!(text["details"], "Failed to add to matchmaking queue");
         }
-        _ => rejection.code().to_owned(),
-    };
-    Refusal::new(event.error_code(), details)
+    }
 }
