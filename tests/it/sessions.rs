@@ -77,3 +77,17 @@ async fn an_older_sockets_close_does_not_take_the_session_out_of_the_queue() {
     let room = other.matched().await;
     assert_eq!(fighter.matched().await, room);
 }
+
+#[tokio::test]
+async fn an_older_socket_may_still_queue_for_its_session_and_the_newer_one_hears_of_the_match() {
+    let server = Server::start().await;
+    let mut fighter = Fighter::new(&server, 0).await;
+    let newer = Dial::player(&server, &fighter.id).session(&fighter.session).open().await;
+    newer.settle().await;
+    fighter.join().await;
+    let other = Fighter::new(&server, 1).await;
+    other.join().await;
+    let older = std::mem::replace(&mut fighter.client, newer);
+    assert_eq!(fighter.matched().await, other.matched().await);
+    assert!(older.events("matchSuccess").is_empty());
+}

@@ -213,7 +213,7 @@ pub struct CloseSession {
 pub struct JoinQueue {
     /// Who.
     pub session: SessionKey,
-    /// The connection it came by; refused unless it is the session's current one.
+    /// The connection it came by, for whoever reads the log: it may be an older one of the session.
     pub socket: SocketId,
     /// Normalized team as JSON text, at most [`crate::limits::TEAM_BYTES_MAX`].
     pub team: Arc<str>,
