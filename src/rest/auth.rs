@@ -21,8 +21,8 @@ use crate::net::Connection;
 const CREATE_FAILED: (&str, &str) = ("创建游客失败", "CREATE_GUEST_ERROR");
 const UPDATE_FAILED: (&str, &str) = ("更新玩家名称失败", "UPDATE_NAME_ERROR");
 
-/// Longest name a player may choose, characters.
-const CHOSEN_NAME_CHARS_MAX: usize = 30;
+/// Longest name a player may choose, in UTF-16 units as its clients count.
+const CHOSEN_NAME_UNITS_MAX: usize = 30;
 
 /// `POST create-guest`: a new account that needs no token.
 pub(super) async fn create_guest(
@@ -115,7 +115,7 @@ pub(super) async fn update_player_name(
 fn wanted_name(body: &Fields) -> Result<Arc<str>, ApiError> {
     text(body, "playerId", "玩家ID不能为空")?;
     let name = text(body, "name", "玩家名称不能为空")?;
-    if name.chars().count() > CHOSEN_NAME_CHARS_MAX {
+    if name.encode_utf16().count() > CHOSEN_NAME_UNITS_MAX {
         return Err(ApiError::validation("名称长度不能超过30个字符"));
     }
     Ok(name.into())

@@ -169,6 +169,13 @@ async fn a_name_is_changed_and_checked_in_the_contracts_order() {
             "名称长度不能超过30个字符",
             "VALIDATION_ERROR",
         ),
+        // Each counts twice, as in the clients' language.
+        (
+            json!({"playerId": id, "name": "🐠".repeat(16)}),
+            400,
+            "名称长度不能超过30个字符",
+            "VALIDATION_ERROR",
+        ),
     ] {
         node.rename(&body).await.is(status, message, code);
     }
