@@ -4,6 +4,7 @@
 //! A handler never answers a committed command itself: the answer is owed in [`Acks`] and given by the
 //! dispatcher in log order. Names and shapes on the wire are known to `wire.rs` alone.
 
+mod arguments;
 mod battle;
 mod connect;
 pub(crate) mod counters;
@@ -34,8 +35,9 @@ use tracing::{debug, warn};
 
 pub use inbox::EventRate;
 
+use self::arguments::{Arguments, BadArguments, arguments};
 use self::counters::Counters;
-use self::inbox::{Arguments, BadArguments, Inbound};
+use self::inbox::Inbound;
 use self::socket::{LocalSocket, Responder};
 use self::transport::{Cutter, ToClose};
 use self::wire::{Event, Refusal};
@@ -97,8 +99,8 @@ pub struct Gateway {
 struct Asked {
     /// Who asks.
     socket: Arc<LocalSocket>,
-    /// The event's payload, null if it has none.
-    payload: serde_json::Value,
+    /// The event's payload, if it has one.
+    payload: Option<serde_json::Value>,
     /// The client's own id of this request.
     key: Option<ScopedKey>,
     /// Until when it must be committed.
@@ -107,6 +109,13 @@ struct Asked {
     responder: Responder,
     /// Told when the answer has been given.
     answered: oneshot::Receiver<()>,
+}
+
+impl Asked {
+    /// The payload; null also where there is none.
+    fn payload(&self) -> &serde_json::Value {
+        self.payload.as_ref().unwrap_or(&serde_json::Value::Null)
+    }
 }
 
 /// What the dispatcher does with a command's answer.
@@ -198,7 +207,7 @@ impl Gateway {
     async fn handle(&self, socket: &Arc<LocalSocket>, inbound: Inbound) {
         let event = inbound.event;
         debug!(event = event.name(), player.id = %socket.session.player, socket.id = %socket.id, "received");
-        let (arguments, deadline) = (inbound.arguments(), inbound.deadline());
+        let (arguments, deadline) = (arguments(event, inbound.text()), inbound.deadline());
         let (responder, answered) = Responder::new(socket.clone(), event, inbound.ack);
         match arguments {
             Ok(Arguments { payload, key }) => {

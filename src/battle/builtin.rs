@@ -30,8 +30,8 @@ use self::phases::Step;
 use self::random::Stream;
 use self::state::Side;
 use super::engine::{
-    AnimationStart, Battle, BattleEngine, Call, Progress, Selection, SetupError, Sink, TimerState,
-    Verdict, Viewer, Visible,
+    AnimationRequest, AnimationStart, Battle, BattleEngine, Call, Progress, Selection, SetupError,
+    Sink, TimerState, Verdict, Viewer, Visible,
 };
 use super::pack::Pack;
 use super::team::{self, Team};
@@ -65,7 +65,7 @@ impl BuiltinEngine {
         let refuse = |reason: &str| SetupError(format!("team of player {seat}: {reason}"));
         let player = &setup.players[seat.index()];
         let payload = serde_json::from_str(&player.team).map_err(|_| refuse("not JSON"))?;
-        let team = team::read(&payload, &mut || random.id());
+        let team = team::read(Some(&payload), &mut || random.id());
         let mut team = team.map_err(|error| refuse(&error.to_string()))?;
         if team.id != player.player {
             return Err(refuse("of another player"));
@@ -223,16 +223,14 @@ impl Battle for BuiltinBattle {
 
     fn start_animation(
         &mut self,
-        owner: Seat,
-        _source: &str,
-        expected_ms: u32,
+        animation: &AnimationRequest<'_>,
         call: Call,
         sink: &mut dyn Sink,
     ) -> (AnimationStart, Progress) {
         self.clocks.settle(call.now);
         let id = self.step(call, sink).random.id();
-        let began =
-            self.status == Status::On && self.clocks.begin_animation(id, owner, expected_ms);
+        let AnimationRequest { by, expected_ms, .. } = *animation;
+        let began = self.status == Status::On && self.clocks.begin_animation(id, by, expected_ms);
         let start = match began {
             true => AnimationStart::Started { id: id.to_string() },
             false => AnimationStart::Disabled,

@@ -192,6 +192,19 @@ pub trait BattleEngine: Send + Sync {
     fn restore(&self, setup: &BattleSetup, snapshot: &[u8]) -> Option<Box<dyn Battle>>;
 }
 
+/// An animation that a client says it began to play.
+#[derive(Clone, Copy, Debug)]
+pub struct AnimationRequest<'a> {
+    /// Whose client says so: what is bounded, is bounded for this player.
+    pub by: Seat,
+    /// Whose it is by the client's word.
+    pub owner: Seat,
+    /// What causes it, by the client's word.
+    pub source: &'a str,
+    /// How long it takes by the client's word, milliseconds.
+    pub expected_ms: u32,
+}
+
 /// One battle. Advancing calls never panic and never fail: what isn't possible now changes nothing.
 pub trait Battle: Visible + Send {
     /// Both players are ready.
@@ -212,9 +225,7 @@ pub trait Battle: Visible + Send {
     /// A client began to play an animation: clocks stand still.
     fn start_animation(
         &mut self,
-        owner: Seat,
-        source: &str,
-        expected_ms: u32,
+        animation: &AnimationRequest<'_>,
         call: Call,
         sink: &mut dyn Sink,
     ) -> (AnimationStart, Progress);

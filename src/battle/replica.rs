@@ -15,8 +15,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::delta::Delta;
 use super::engine::{
-    AnimationStart, Battle, BattleEngine, Call, Progress, Selection, SetupError, Sink, Verdict,
-    Viewer, Visible,
+    AnimationRequest, AnimationStart, Battle, BattleEngine, Call, Progress, Selection, SetupError,
+    Sink, Verdict, Viewer, Visible,
 };
 use super::message::{Message, OnWire};
 use super::view::BattleView;
@@ -215,8 +215,9 @@ impl Replica {
             }
             Input::StartAnimation { by, source, expected_ms, owner } => {
                 self.optional[by.index()] += 1;
-                let (start, _) =
-                    self.battle.start_animation(*owner, source, *expected_ms, call, stage);
+                let animation =
+                    AnimationRequest { by: *by, owner: *owner, source, expected_ms: *expected_ms };
+                let (start, _) = self.battle.start_animation(&animation, call, stage);
                 InputResult::Animation(start)
             }
             Input::EndAnimation { by, id } => {

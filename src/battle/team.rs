@@ -17,6 +17,31 @@ use serverv2_machine::{NanoId, PlayerId};
 
 use super::view::Number;
 
+/// Every key that a `joinMatchmaking` payload may have at any depth; others are dropped (contract 5.1).
+pub const KEYS: &[&str] = &[
+    "playerSchema",
+    "name",
+    "id",
+    "team",
+    "species",
+    "level",
+    "evs",
+    "ivs",
+    "nature",
+    "skills",
+    "gender",
+    "height",
+    "weight",
+    "maxHp",
+    "ability",
+    "emblem",
+    "hp",
+    "atk",
+    "def",
+    "spa",
+    "spd",
+    "spe",
+];
 /// Pets in a team.
 pub const PETS_MAX: usize = 6;
 /// Skills of a pet.
@@ -129,11 +154,11 @@ natures!(
 /// Reads a `joinMatchmaking` payload, bare or wrapped as `{playerSchema, ruleSetId}` (contract 3.9),
 /// of the connected `player`, and gives the text for the log. `fresh` draws ids for pets without one.
 pub fn normalize(
-    payload: &Value,
+    payload: Option<&Value>,
     player: PlayerId,
     fresh: &mut dyn FnMut() -> NanoId,
 ) -> Result<String, TeamError> {
-    let payload = payload.get("playerSchema").unwrap_or(payload);
+    let payload = payload.map(|payload| payload.get("playerSchema").unwrap_or(payload));
     let team = read(payload, fresh)?;
     if team.id != player {
         return Err(TeamError::PlayerIdMismatch);
@@ -147,7 +172,10 @@ pub fn normalize(
 }
 
 /// Reads a `PlayerSchema`, drops what it doesn't know and gives every pet an id of its own.
-pub(crate) fn read(payload: &Value, fresh: &mut dyn FnMut() -> NanoId) -> Result<Team, TeamError> {
+pub(crate) fn read(
+    payload: Option<&Value>,
+    fresh: &mut dyn FnMut() -> NanoId,
+) -> Result<Team, TeamError> {
     let mut reader = Reader { messages: Vec::new() };
     let draft = reader.team(payload);
     match draft {
@@ -182,8 +210,8 @@ impl Reader {
     }
 
     /// All fields are read before any is unwrapped, so that all messages are given.
-    fn team(&mut self, value: &Value) -> Option<(String, Option<PlayerId>, Vec<PetDraft>)> {
-        let object = self.object(Some(value))?;
+    fn team(&mut self, value: Option<&Value>) -> Option<(String, Option<PlayerId>, Vec<PetDraft>)> {
+        let object = self.object(value)?;
         let name = self.name(object);
         let id = self.id(object);
         let pets = self.list(object.get("team"), 1, PETS_MAX, |reader, pet| reader.pet(pet));

@@ -64,7 +64,7 @@ impl Gateway {
         let Some((room, seat)) = self.room_of(&asked.socket) else {
             return self.refuse(asked, refused("BATTLE_NOT_FOUND")).await;
         };
-        let Ok(selection) = selection::parse(&asked.payload, asked.socket.session.player) else {
+        let Ok(selection) = selection::parse(asked.payload(), asked.socket.session.player) else {
             return asked.responder.error("INVALID_SELECTION_DATA");
         };
         let text: Arc<str> = selection.to_log().into();
@@ -89,7 +89,7 @@ impl Gateway {
         };
         let invalid =
             || Refusal::new("BATTLE_NOT_FOUND", "Battle instance not found or invalid data");
-        let Some((source, expected_ms, owner_id)) = animation(&asked.payload) else {
+        let Some((source, expected_ms, owner_id)) = animation(asked.payload()) else {
             return asked.responder.refuse(invalid());
         };
         let found = self.look(room, move |replica| {
@@ -110,7 +110,7 @@ impl Gateway {
 
     /// Both names do the same, without an answer; what can't be an animation's end is ignored.
     pub(super) async fn end_animation(&self, asked: Asked) {
-        let id = asked.payload.get("animationId").and_then(Json::as_str);
+        let id = asked.payload().get("animationId").and_then(Json::as_str);
         let id = id.and_then(|id| id.parse().ok());
         let (Some(id), Some((room, seat))) = (id, self.room_of(&asked.socket)) else {
             return asked.responder.silent();
@@ -169,12 +169,12 @@ impl Gateway {
 
     /// Hands a question to the replica, which answers it in its place among the battle's messages.
     pub(super) async fn ask_battle(&self, asked: Asked) {
-        let Asked { socket, payload, responder, answered, .. } = asked;
+        let player = asked.payload().get("playerId").and_then(Json::as_str).map(str::to_owned);
+        let Asked { socket, responder, answered, .. } = asked;
         let Some((room, seat)) = self.room_of(&socket) else {
             return answer_without_battle(responder);
         };
         let own = socket.session.player;
-        let player = payload.get("playerId").and_then(Json::as_str).map(str::to_owned);
         let cluster = self.cluster.clone();
         self.host.visit(room, move |replica| {
             // Dropping the responder says that the battle is gone.

@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 use serverv2_machine::limits::{ANIMATION_TEXT_MAX, SELECTION_BYTES_MAX, TEAM_BYTES_MAX};
 use serverv2_machine::{BattleSetup, Clocks, LogTime, NanoId, PlayerId, Seat, SetupSeat, WallTime};
 
+use super::arguments::{EVENT_BYTES_MAX, arguments};
 use super::battle::animation;
-use super::inbox::{EVENT_BYTES_MAX, arguments};
 use super::wire::Event;
-use crate::battle::engine::{Battle, BattleEngine, Call, Selection, Sink, Viewer, Visible};
+use crate::battle::engine::{
+    AnimationRequest, Battle, BattleEngine, Call, Selection, Sink, Viewer, Visible,
+};
 use crate::battle::message::Message;
 use crate::battle::starter::sample_team;
 use crate::battle::team::{self, Team, TeamError};
@@ -71,7 +73,7 @@ fn fresh() -> impl FnMut() -> NanoId {
 
 /// A team is refused with something to read, or is one that queue, log and battle can take.
 fn is_refused_or_a_team(payload: &Value) -> Result<(), TestCaseError> {
-    let text = match team::normalize(payload, ann(), &mut fresh()) {
+    let text = match team::normalize(Some(payload), ann(), &mut fresh()) {
         Ok(text) => text,
         Err(TeamError::PlayerIdMismatch) => return Ok(()),
         Err(error) => {
@@ -88,7 +90,7 @@ fn is_refused_or_a_team(payload: &Value) -> Result<(), TestCaseError> {
     prop_assert_eq!(ids.len(), read.team.len(), "two pets with one id");
     // What is normal stays as it is.
     let again = serde_json::from_str(&text).unwrap();
-    let again = team::normalize(&again, ann(), &mut fresh());
+    let again = team::normalize(Some(&again), ann(), &mut fresh());
     prop_assert_eq!(again.as_ref(), Ok(&text));
     if ENGINE.knows_team(&text) {
         let mut battle = ENGINE.init(&setup(&text)).unwrap();
@@ -123,7 +125,7 @@ fn call(input: u32) -> Call {
 fn setup(text: &str) -> BattleSetup {
     let opponent: PlayerId = PET.parse().unwrap();
     let good = sample_team(opponent, "opponent", 3);
-    let good = team::normalize(&good, opponent, &mut fresh()).unwrap();
+    let good = team::normalize(Some(&good), opponent, &mut fresh()).unwrap();
     let seat = |player, team: &str| SetupSeat {
         player,
         session: "s".parse().unwrap(),
@@ -141,7 +143,7 @@ fn setup(text: &str) -> BattleSetup {
 }
 
 fn started() -> Box<dyn Battle> {
-    let text = team::normalize(&sample_team(ann(), "Ann", 0), ann(), &mut fresh()).unwrap();
+    let text = team::normalize(Some(&sample_team(ann(), "Ann", 0)), ann(), &mut fresh()).unwrap();
     let mut battle = ENGINE.init(&setup(&text)).unwrap();
     battle.start(call(1), &mut Silent);
     battle
@@ -168,7 +170,9 @@ fn is_refused_or_an_animation(payload: &Value) -> Result<(), TestCaseError> {
     prop_assert!(expected_ms > 0);
     prop_assert_eq!(payload["ownerId"].as_str(), Some(owner.as_str()));
     let mut battle = started();
-    battle.start_animation(Seat::B, &source, expected_ms, call(2), &mut Silent);
+    let (by, owner) = (Seat::B, Seat::A);
+    let animation = AnimationRequest { by, owner, source: &source, expected_ms };
+    battle.start_animation(&animation, call(2), &mut Silent);
     battle.end_animation(&source, call(3), &mut Silent);
     Ok(())
 }
@@ -202,11 +206,18 @@ proptest! {
         let text = slips.as_ref().map_or_else(|| whole.clone(), |slips| slipped(&whole, slips));
         match arguments(event, &text) {
             Ok(found) => {
-                prop_assert!(text.len() <= EVENT_BYTES_MAX);
-                prop_assert!(event.has_payload() || found.payload.is_null());
+                let team = event == Event::JoinMatchmaking;
+                prop_assert!(team || text.len() <= EVENT_BYTES_MAX);
+                prop_assert!(event.has_payload() || found.payload.is_none());
                 if slips.is_none() && event.has_payload() {
                     let sent: Vec<Value> = serde_json::from_str(&whole).unwrap();
-                    prop_assert_eq!(Some(&found.payload), sent.get(1).or(Some(&Value::Null)));
+                    let (found, sent) = (found.payload.as_ref(), sent.get(1));
+                    if team {
+                        let read = |payload| team::normalize(payload, ann(), &mut fresh());
+                        prop_assert_eq!(read(found), read(sent), "what was left out was no team's");
+                    } else {
+                        prop_assert_eq!(found, sent);
+                    }
                 }
             }
             Err(_) => prop_assert!(slips.is_some() || whole.len() > EVENT_BYTES_MAX

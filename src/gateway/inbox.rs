@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use serde_json::Value as Json;
-use serverv2_machine::ClientKey;
 use socketioxide::adapter::Adapter;
 use socketioxide::extract::AckSender;
 use socketioxide::handler::{FromMessageParts, Value};
@@ -25,8 +23,8 @@ use super::wire::Event;
 
 /// Events one socket may have waiting; one more cuts it.
 pub(crate) const INBOX_MAX: usize = 64;
-/// Bytes of one event with all its arguments; a larger one is refused unread.
-pub(crate) const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// An event counts once for each begun so many bytes, so that large ones can't keep the decoder busy.
+const BYTES_PER_TOKEN: usize = 128 * 1024;
 
 /// How many events a client may send.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,53 +74,16 @@ pub(crate) struct Inbound {
     pub(crate) received: Instant,
 }
 
-/// The arguments of an event, taken apart.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Arguments {
-    /// The payload; null when there is none.
-    pub(crate) payload: Json,
-    /// The client's own id of this request (contract 3.3, *New in our server*).
-    pub(crate) key: Option<ClientKey>,
-}
-
-/// Why arguments can't be taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadArguments {
-    /// No JSON, or nested too deeply.
-    NotJson,
-    /// Larger than any valid payload.
-    TooLarge,
-    /// A `requestId` that is no 1 to 64 characters of `A-Za-z0-9_-`.
-    BadRequestId,
-}
-
 impl Inbound {
     /// Until when it must be answered, with whatever is known then.
     pub(crate) fn deadline(&self) -> tokio::time::Instant {
         (self.received + ANSWER_PATIENCE).into()
     }
 
-    /// Decodes the arguments. What stands behind them is ignored.
-    pub(crate) fn arguments(&self) -> Result<Arguments, BadArguments> {
-        arguments(self.event, self.raw.text())
+    /// Its text, `["name", argument…]`.
+    pub(crate) fn text(&self) -> &str {
+        self.raw.text()
     }
-}
-
-pub(super) fn arguments(event: Event, text: &str) -> Result<Arguments, BadArguments> {
-    if text.len() > EVENT_BYTES_MAX {
-        return Err(BadArguments::TooLarge);
-    }
-    // The decoder refuses nesting beyond 128 levels by itself.
-    let all: Vec<Json> = serde_json::from_str(text).map_err(|_| BadArguments::NotJson)?;
-    let mut rest = all.into_iter().skip(1);
-    let payload = if event.has_payload() { rest.next().unwrap_or_default() } else { Json::Null };
-    let key = match rest.next().as_ref().and_then(|options| options.get("requestId")) {
-        None => None,
-        Some(id) => {
-            Some(id.as_str().and_then(|id| id.parse().ok()).ok_or(BadArguments::BadRequestId)?)
-        }
-    };
-    Ok(Arguments { payload, key })
 }
 
 /// Where event handlers put what they get. Holds nothing that holds the library's socket, or the two
@@ -160,7 +121,8 @@ impl Inlet {
 
     /// An event came.
     pub(crate) fn admit(&self, inbound: Inbound) -> Admission {
-        match self.gate.lock().pass(Instant::now()) {
+        let tokens = inbound.text().len().div_ceil(BYTES_PER_TOKEN);
+        match self.gate.lock().pass(Instant::now(), tokens) {
             Pass::Free => match self.queue.try_send(inbound) {
                 Ok(()) => Admission::Queued,
                 Err(mpsc::error::TrySendError::Full(_)) => Admission::Flood,
@@ -193,7 +155,8 @@ impl Gate {
         Self { rate, tokens: f64::from(rate.burst), at: now, overruns: 0, overrun_at: None }
     }
 
-    fn pass(&mut self, now: Instant) -> Pass {
+    /// An event that costs more than a burst passes when the bucket is full.
+    fn pass(&mut self, now: Instant, tokens: usize) -> Pass {
         if self.rate.per_second == 0 {
             return Pass::Free;
         }
@@ -201,8 +164,9 @@ impl Gate {
             now.saturating_duration_since(self.at).as_secs_f64() * f64::from(self.rate.per_second);
         self.tokens = (self.tokens + refill).min(f64::from(self.rate.burst));
         self.at = now;
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
+        let cost = (tokens.max(1) as f64).min(f64::from(self.rate.burst));
+        if self.tokens >= cost {
+            self.tokens -= cost;
             return Pass::Free;
         }
         let same =
@@ -221,56 +185,24 @@ mod tests {
 
     use super::*;
 
-    /// Takes apart what a client sends with these arguments, given as JSON texts.
-    fn taken(event: Event, rest: &[&str]) -> Result<Arguments, BadArguments> {
-        let name = format!("{:?}", event.name());
-        let all: Vec<&str> = std::iter::once(name.as_str()).chain(rest.iter().copied()).collect();
-        arguments(event, &format!("[{}]", all.join(",")))
-    }
-
-    #[test]
-    fn the_payload_is_the_first_argument_and_the_request_id_stands_behind_it() {
-        let found =
-            taken(Event::JoinMatchmaking, &[r#"{"a":1}"#, r#"{"requestId":"x-1"}"#]).unwrap();
-        assert_eq!(found.payload, serde_json::json!({"a": 1}));
-        assert_eq!(found.key, Some("x-1".parse().unwrap()));
-    }
-
-    #[test]
-    fn an_event_without_payload_may_carry_a_request_id() {
-        let found = taken(Event::CancelMatchmaking, &[r#"{"requestId":"x"}"#]).unwrap();
-        assert_eq!(found.key, Some("x".parse().unwrap()));
-    }
-
-    #[test]
-    fn what_is_no_callback_in_the_callbacks_place_is_ignored() {
-        assert_eq!(taken(Event::GetState, &["7", "\"x\"", "[]"]), Ok(Arguments::default()));
-    }
-
-    #[test]
-    fn a_malformed_request_id_is_refused_not_ignored() {
-        let bad = taken(Event::Ready, &[r#"{"requestId":"a b"}"#]);
-        assert_eq!(bad, Err(BadArguments::BadRequestId));
-    }
-
-    #[test]
-    fn deep_nesting_and_large_payloads_are_refused() {
-        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-        assert_eq!(taken(Event::JoinMatchmaking, &[&deep]), Err(BadArguments::NotJson));
-        let large = format!("{:?}", "x".repeat(EVENT_BYTES_MAX));
-        assert_eq!(taken(Event::JoinMatchmaking, &[&large]), Err(BadArguments::TooLarge));
-    }
-
     #[test]
     fn a_burst_passes_then_the_rate_holds_then_a_flood_is_cut() {
         let start = Instant::now();
         let mut gate = Gate::new(EventRate { per_second: 1, burst: 2, overruns_max: 3 }, start);
-        let mut at = |ms| gate.pass(start + Duration::from_millis(ms));
+        let mut at = |ms| gate.pass(start + Duration::from_millis(ms), 1);
         assert_eq!([at(0), at(0), at(0)], [Pass::Free, Pass::Free, Pass::Held]);
         assert_eq!(at(500), Pass::Held, "the same overrun");
         assert_eq!(at(1_000), Pass::Free, "a token came back");
         assert_eq!(at(1_500), Pass::Held, "the second overrun");
         assert_eq!(at(2_000), Pass::Free);
         assert_eq!(at(2_600), Pass::Flood, "the third");
+    }
+    #[test]
+    fn a_large_event_counts_like_many() {
+        let start = Instant::now();
+        let mut gate = Gate::new(EventRate { per_second: 1, burst: 4, overruns_max: 9 }, start);
+        let mut at = |s, tokens| gate.pass(start + Duration::from_secs(s), tokens);
+        assert_eq!([at(0, 3), at(0, 2), at(0, 1)], [Pass::Free, Pass::Held, Pass::Free]);
+        assert_eq!([at(3, 100), at(4, 100), at(4, 1)], [Pass::Held, Pass::Free, Pass::Held]);
     }
 }

@@ -23,7 +23,7 @@ const ABANDON_PATIENCE: Duration = Duration::from_secs(3);
 impl Gateway {
     pub(super) async fn join_matchmaking(&self, asked: Asked) {
         let socket = &asked.socket;
-        let team = match self.checked_team(socket, &asked.payload) {
+        let team = match self.checked_team(socket, asked.payload.as_ref()) {
             Ok(team) => team,
             Err(details) => return asked.responder.error(details),
         };
@@ -42,7 +42,11 @@ impl Gateway {
     }
 
     /// The normalized team, or the details of the refusal.
-    fn checked_team(&self, socket: &LocalSocket, payload: &Json) -> Result<Arc<str>, String> {
+    fn checked_team(
+        &self,
+        socket: &LocalSocket,
+        payload: Option<&Json>,
+    ) -> Result<Arc<str>, String> {
         let team = team::normalize(payload, socket.session.player, &mut crate::random::nano_id)
             .map_err(|error| error.to_string())?;
         match self.active_engine() {

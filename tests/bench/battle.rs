@@ -64,7 +64,7 @@ fn setup(engine: &BuiltinEngine, pack: &Pack, number: u32) -> BattleSetup {
         };
         let variant = number as usize + seat.index() * 7;
         let payload = sample_team_from(pack, player, "player", variant, 6);
-        let team = normalize(&payload, player, &mut fresh).expect("sample teams are valid");
+        let team = normalize(Some(&payload), player, &mut fresh).expect("sample teams are valid");
         SetupSeat {
             player,
             session: "session".parse().expect("a session id"),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Duel, Server, connected_guest};
+use crate::harness::{Client, Duel, Fighter, Server, connected_guest};
 
 /// Values that are no payload of any event.
 fn nonsense() -> Vec<Value> {
@@ -50,6 +50,18 @@ async fn nonsense_to_join_with_is_refused() {
     let (_, client) = connected_guest(&server).await;
     assert_all_refused(&client, "joinMatchmaking").await;
     assert_eq!(client.ok("getServerState", &[]).await["matchmakingQueue"], 0);
+}
+
+#[tokio::test]
+async fn a_team_may_come_with_much_that_is_not_asked_for() {
+    let server = Server::start().await;
+    let fighter = Fighter::new(&server, 0).await;
+    let mut payload = fighter.team.clone();
+    payload["notes"] = json!("x".repeat(3_000_000));
+    payload["team"][0]["history"] = json!([[["deep"]]]);
+    assert_eq!(fighter.client.ok("joinMatchmaking", &[payload]).await["status"], "QUEUED");
+    let (code, details) = fighter.client.refused("joinMatchmaking", &[]).await;
+    assert_eq!((&*code, &*details), ("VALIDATION_ERROR", "Invalid player data: Required"));
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use super::super::engine::TimerPhase;
 
 /// Animations at a time; another is not begun.
 pub(super) const ANIMATIONS_MAX: usize = 8;
-/// Animations of one player between two resets for a turn; another is not begun.
+/// Animations that one player's client begins between two resets for a turn, whoever owns them by its
+/// word; another is not begun.
 pub(super) const ANIMATIONS_PER_TURN_MAX: u32 = 64;
 /// How long clocks may stand still between two resets for a turn, milliseconds.
 pub(super) const PAUSE_PER_TURN_MAX_MS: u64 = 60_000;
@@ -146,9 +147,9 @@ impl Clocks {
     }
 
     /// Begins an animation; `false` if no more are allowed. Settle first.
-    pub(super) fn begin_animation(&mut self, id: NanoId, owner: Seat, expected_ms: u32) -> bool {
+    pub(super) fn begin_animation(&mut self, id: NanoId, by: Seat, expected_ms: u32) -> bool {
         let left_ms = PAUSE_PER_TURN_MAX_MS.saturating_sub(self.paused_ms);
-        let begun = &mut self.begun[owner.index()];
+        let begun = &mut self.begun[by.index()];
         if self.animations.len() >= ANIMATIONS_MAX
             || *begun >= ANIMATIONS_PER_TURN_MAX
             || left_ms == 0

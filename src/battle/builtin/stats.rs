@@ -106,7 +106,7 @@ mod tests {
             "nature": nature, "skills": [],
         }]});
         let mut fresh = || NanoId::from_entropy(&[1; 32]);
-        team::read(&schema, &mut fresh).unwrap().team.remove(0)
+        team::read(Some(&schema), &mut fresh).unwrap().team.remove(0)
     }
 
     #[test]

@@ -13,7 +13,8 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 use serverv2_machine::{BattleSetup, Clocks, LogTime, NanoId, PlayerId, Seat, SetupSeat, WallTime};
 
-use crate::battle::engine::{BattleEngine, Call, Viewer};
+use self::client::{Care, Clients};
+use crate::battle::engine::{AnimationRequest, AnimationStart, BattleEngine, Call, Viewer};
 use crate::battle::starter::sample_team;
 use crate::battle::team::normalize;
 use crate::battle::{BuiltinEngine, Pack};
@@ -36,7 +37,7 @@ fn setup(engine: &BuiltinEngine, teams: &[Value; 2], seed: u64, clocks: Clocks) 
             count += 1;
             format!("pet-{count:017}").parse::<NanoId>().unwrap()
         };
-        let team = normalize(&teams[seat.index()], player(seat), &mut fresh).unwrap();
+        let team = normalize(Some(&teams[seat.index()]), player(seat), &mut fresh).unwrap();
         assert!(engine.knows_team(&team));
         SetupSeat {
             player: player(seat),
@@ -55,6 +56,10 @@ fn setup(engine: &BuiltinEngine, teams: &[Value; 2], seed: u64, clocks: Clocks) 
         at: LogTime(0),
         wall: WallTime(1_750_000_000_000),
     }
+}
+
+fn animation(by: Seat, owner: Seat, expected_ms: u32) -> AnimationRequest<'static> {
+    AnimationRequest { by, owner, source: "source", expected_ms }
 }
 
 fn call(now_ms: u64, input: u32) -> Call {
@@ -101,4 +106,23 @@ fn pets_of_both_teams_have_ids_of_their_own() {
     assert!(ids(Seat::A).all(|id| ids(Seat::B).all(|other| other != id)));
     // The older ticket's pets keep the ids its client knows.
     assert_eq!(ids(Seat::A).next().unwrap().as_str(), "pet-00000000000000001");
+}
+
+#[test]
+fn nobody_uses_up_the_animations_of_his_opponent() {
+    let teams = Seat::BOTH.map(|seat| sample_team(player(seat), "n", seat.index()));
+    let mut battle = ENGINE.init(&setup(&ENGINE, &teams, 1, CLOCKS)).unwrap();
+    let mut clients = Clients::new(Care::Look);
+    clients.look_before_start(&*battle);
+    battle.start(call(0, 1), &mut clients);
+    let mut begin = |by, owner, input| {
+        let (start, _) =
+            battle.start_animation(&animation(by, owner, 1_000), call(0, input), &mut clients);
+        let AnimationStart::Started { id } = start else { return false };
+        battle.end_animation(&id, call(0, input + 1), &mut clients);
+        true
+    };
+    let begun = (1..1_000).take_while(|round| begin(Seat::A, Seat::B, 2 * round)).count();
+    assert_eq!(begun, 64, "a turn's worth, whoever owns them");
+    assert!(begin(Seat::B, Seat::B, 2_000));
 }

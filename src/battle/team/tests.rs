@@ -33,7 +33,7 @@ fn fresh() -> impl FnMut() -> NanoId {
 }
 
 fn normalized(payload: &Value) -> Result<Value, TeamError> {
-    let text = normalize(payload, ann(), &mut fresh())?;
+    let text = normalize(Some(payload), ann(), &mut fresh())?;
     Ok(serde_json::from_str(&text).unwrap())
 }
 
@@ -52,6 +52,13 @@ fn rex_with(key: &str, value: Value) -> Value {
         value => pet.as_object_mut().unwrap().insert(key.to_owned(), value),
     };
     pet
+}
+
+#[test]
+fn a_missing_payload_is_required_and_null_is_none() {
+    let said = |payload| normalize(payload, ann(), &mut fresh()).unwrap_err().to_string();
+    assert_eq!(said(None), "Invalid player data: Required");
+    assert_eq!(said(Some(&Value::Null)), "Invalid player data: Expected object, received null");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::battle::view::{BattleView, Category, Element, Multihit, PetView, Skil
 pub(super) const VIEWERS: [Viewer; 3] =
     [Viewer::Player(Seat::A), Viewer::Player(Seat::B), Viewer::Observer];
 
-/// How closely clients look; patching JSON for every message is slow.
+/// How closely clients look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Care {
     /// Patch and compare the whole state at every message.
@@ -48,11 +48,38 @@ pub(super) struct Clients {
 struct Client {
     last: Option<BattleView>,
     copy: Value,
+    /// What `copy` must be: the last view as a client reads it.
+    read: Value,
+}
+
+impl Client {
+    /// Reads a view; of pets that are as in the last one, the former reading serves.
+    fn read(&mut self, view: &BattleView) {
+        let mut former = std::mem::take(&mut self.read);
+        let mut rest = view.clone();
+        let teams = rest.players.each_mut().map(|player| std::mem::take(&mut player.team));
+        let mut read = as_read(&rest);
+        read.as_object_mut().unwrap().remove("sequenceId");
+        for (seat, team) in teams.iter().enumerate() {
+            let last = self.last.as_ref().map_or(&[][..], |last| &last.players[seat].team);
+            let pets = team.iter().enumerate().map(|(place, pet)| match last.get(place) {
+                Some(same) if same == pet => former["players"][seat]["team"][place].take(),
+                _ => as_read(pet),
+            });
+            read["players"][seat]["team"] = pets.collect();
+        }
+        self.read = read;
+    }
+}
+
+/// Through text like the deltas: reading a fraction may lose its last bit.
+fn as_read(value: &impl serde::Serialize) -> Value {
+    serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
 }
 
 impl Clients {
     pub(super) fn new(care: Care) -> Self {
-        let client = || Client { last: None, copy: json!({}) };
+        let client = || Client { last: None, copy: json!({}), read: Value::Null };
         Self {
             care,
             copies: [client(), client(), client()],
@@ -176,11 +203,8 @@ impl Sink for Clients {
                     patch(&mut client.copy, &delta);
                     deltas[index] = Some(delta);
                 }
-                // Through text like the deltas: reading a fraction may lose its last bit.
-                let expected = serde_json::to_string(&view).unwrap();
-                let mut expected: Value = serde_json::from_str(&expected).unwrap();
-                expected.as_object_mut().unwrap().remove("sequenceId");
-                assert_eq!(client.copy, expected, "after {message:?} for {viewer:?}");
+                client.read(&view);
+                assert_eq!(client.copy, client.read, "after {message:?} for {viewer:?}");
             }
             client.last = Some(view);
         }

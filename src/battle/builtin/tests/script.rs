@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use serverv2_machine::{Clocks, LeaveReason, LogTime, Seat, WallTime};
 
 use super::client::{Care, Clients, VIEWERS};
-use super::{CLOCKS, ENGINE, PACK, call, player, setup};
+use super::{CLOCKS, ENGINE, PACK, animation, call, player, setup};
 use crate::battle::engine::{
     AnimationStart, Battle, BattleEngine, Call, Progress, Selection, Target, Viewer,
 };
@@ -184,15 +184,11 @@ impl Fight {
                 _ = writeln!(output, "{verdict:?}");
                 progress
             }
-            ("animate", [owner, expected_ms]) => {
+            ("animate", [by, expected_ms]) => {
                 let call = self.next_call();
-                let (start, progress) = self.battle.start_animation(
-                    seat(owner)?,
-                    "source",
-                    expected_ms.parse()?,
-                    call,
-                    &mut self.clients,
-                );
+                let animation = animation(seat(by)?, seat(by)?, expected_ms.parse()?);
+                let (start, progress) =
+                    self.battle.start_animation(&animation, call, &mut self.clients);
                 match start {
                     AnimationStart::Started { id } => {
                         self.animations.push(id);
