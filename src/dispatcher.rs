@@ -2,7 +2,7 @@
 //! answer to who asked (if that was here), then its effects. So QUEUED comes before `matchSuccess`.
 //!
 //! The dispatcher never waits for a socket, a worker or the disk: sockets have bounded queues of their
-//! own and are cut when they are full, workers catch up by themselves (`battle/host.rs`).
+//! own and are cut when they are full, and a worker's orders wait for it (`battle/host/mailbox.rs`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use serverv2_raft::{Cluster, EffectFeed, FeedItem};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::battle::host::{Audience, BattleHost, Opening};
+use crate::battle::host::{Audience, BattleHost, Ending, Opening};
 use crate::gateway::counters::Cut;
 use crate::gateway::socket::LocalSocket;
 use crate::gateway::wire::{Envelope, MatchSuccess, Opponent, Push};
@@ -53,6 +53,17 @@ impl Acks {
     pub(crate) fn take(&self, request: RequestId) -> Option<OnCommitted> {
         self.owed.lock().remove(&request)
     }
+}
+
+/// Sockets of this node in the seats of a room.
+type Sockets = [Option<Arc<dyn Audience>>; 2];
+
+const NOBODY: Sockets = [None, None];
+
+fn alone(seat: Seat, socket: Arc<LocalSocket>) -> Sockets {
+    let mut sockets = NOBODY;
+    sockets[seat.index()] = Some(socket);
+    sockets
 }
 
 /// See the module's text.
@@ -112,7 +123,7 @@ impl Dispatcher {
             }
             Effect::RoomOpened { room, setup, home } => {
                 let audience = self.audience(setup);
-                if *home == self.me() || !audience.is_empty() {
+                if *home == self.me() || audience.iter().any(Option::is_some) {
                     self.host.open(
                         *room,
                         Opening { setup: setup.clone(), inputs: Vec::new(), home: *home, audience },
@@ -134,7 +145,7 @@ impl Dispatcher {
             Effect::RoomRemoved { room } => self.host.removed(*room),
             Effect::HomeMoved { room, home } => {
                 if *home == self.me() {
-                    self.open_room(*room, Vec::new());
+                    self.open_room(*room, NOBODY);
                 }
                 self.host.home_moved(*room, *home);
             }
@@ -174,7 +185,7 @@ impl Dispatcher {
             local.push(Push::MatchSuccess, &Envelope::Success { data });
         };
         match self.sessions.room(session) {
-            Some((last, _)) => self.host.visit(last, move |_| tell(&local)),
+            Some((last, _)) => self.host.after(last, move || tell(&local)),
             None => tell(&local),
         }
         self.sessions.seated(session, room, seat);
@@ -192,12 +203,11 @@ impl Dispatcher {
         match seat.value {
             Some((room, seat, true, _)) => {
                 self.sessions.seated(session, room, seat);
-                let audience: Arc<dyn Audience> = local.clone();
-                self.open_room(room, vec![(seat, audience)]);
+                self.open_room(room, alone(seat, local.clone()));
             }
             Some((room, _, false, digest)) => {
-                self.open_room(room, Vec::new());
-                self.host.ended(room, digest);
+                self.open_room(room, NOBODY);
+                self.host.ended(room, Ending { digest, audience: Vec::new() });
             }
             None => {}
         }
@@ -205,29 +215,22 @@ impl Dispatcher {
 
     /// `roomClosed` comes from the replica, behind `BATTLE_END`; where there is none, from here.
     fn ended(&self, room: RoomId, digest: Option<Digest>, sessions: &[SessionKey; 2]) {
-        let locals: Vec<_> =
-            sessions.iter().filter_map(|session| self.sessions.current(session)).collect();
-        self.host.visit(room, move |replica| {
-            if replica.is_none() {
-                locals.iter().for_each(|local| local.room_closed(room));
-            }
-        });
-        self.host.ended(room, digest);
+        let here = |session| Some(self.sessions.current(session)? as Arc<dyn Audience>);
+        let audience = sessions.iter().filter_map(here).collect();
+        self.host.ended(room, Ending { digest, audience });
     }
 
     /// The sockets of a new room that are held here.
-    fn audience(&self, setup: &BattleSetup) -> Vec<(Seat, Arc<dyn Audience>)> {
-        let sitting = |seat: Seat| {
-            let SetupSeat { player, session, .. } = &setup.players[seat.index()];
+    fn audience(&self, setup: &BattleSetup) -> Sockets {
+        setup.players.each_ref().map(|SetupSeat { player, session, .. }| {
             let key = SessionKey { player: *player, session: session.clone() };
-            Some((seat, self.sessions.current(&key)? as Arc<dyn Audience>))
-        };
-        Seat::BOTH.into_iter().filter_map(sitting).collect()
+            Some(self.sessions.current(&key)? as Arc<dyn Audience>)
+        })
     }
 
     /// Builds the replica of a room from the state as it is now. Effects that are still to come are
     /// in it already; the replica knows them by their numbers.
-    fn open_room(&self, room: RoomId, audience: Vec<(Seat, Arc<dyn Audience>)>) {
+    fn open_room(&self, room: RoomId, audience: Sockets) {
         let state = self.cluster.read(|machine, _| {
             let room = machine.room(room)?;
             Some((room.setup.clone(), room.inputs.to_vec(), room.home))
@@ -248,7 +251,7 @@ impl Dispatcher {
                 .collect::<Vec<_>>()
         });
         for room in homes.value {
-            self.open_room(room, Vec::new());
+            self.open_room(room, NOBODY);
         }
     }
 
@@ -266,7 +269,7 @@ impl Dispatcher {
             if self.sessions.room(&local.session) != Some((room, seat)) {
                 self.matched(&local.session, room, seat, opponent, &name);
             }
-            self.open_room(room, vec![(seat, local as Arc<dyn Audience>)]);
+            self.open_room(room, alone(seat, local));
         }
     }
 

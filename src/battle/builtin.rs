@@ -301,4 +301,4 @@ impl Battle for BuiltinBattle {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -58,6 +58,12 @@ fn setup(engine: &BuiltinEngine, teams: &[Value; 2], seed: u64, clocks: Clocks) 
     }
 }
 
+/// A set-up of two sample teams.
+pub(in crate::battle) fn sample_setup() -> BattleSetup {
+    let teams = Seat::BOTH.map(|seat| sample_team(player(seat), "n", seat.index()));
+    setup(&ENGINE, &teams, 1, CLOCKS)
+}
+
 fn animation(by: Seat, owner: Seat, expected_ms: u32) -> AnimationRequest<'static> {
     AnimationRequest { by, owner, source: "source", expected_ms }
 }
@@ -68,8 +74,7 @@ fn call(now_ms: u64, input: u32) -> Call {
 
 #[test]
 fn a_set_up_that_is_none_is_refused_and_never_panics() {
-    let teams = Seat::BOTH.map(|seat| sample_team(player(seat), "n", seat.index()));
-    let good = setup(&ENGINE, &teams, 1, CLOCKS);
+    let good = sample_setup();
     assert!(ENGINE.init(&good).is_ok());
     let refused = |team: &str| {
         let mut bad = good.clone();
@@ -99,8 +104,7 @@ fn a_set_up_that_is_none_is_refused_and_never_panics() {
 
 #[test]
 fn pets_of_both_teams_have_ids_of_their_own() {
-    let teams = Seat::BOTH.map(|seat| sample_team(player(seat), "n", seat.index()));
-    let battle = ENGINE.init(&setup(&ENGINE, &teams, 1, CLOCKS)).unwrap();
+    let battle = ENGINE.init(&sample_setup()).unwrap();
     let view = battle.view(Viewer::Observer);
     let ids = |seat: Seat| view.players[seat.index()].team.iter().map(|pet| pet.id);
     assert!(ids(Seat::A).all(|id| ids(Seat::B).all(|other| other != id)));
@@ -110,8 +114,7 @@ fn pets_of_both_teams_have_ids_of_their_own() {
 
 #[test]
 fn nobody_uses_up_the_animations_of_his_opponent() {
-    let teams = Seat::BOTH.map(|seat| sample_team(player(seat), "n", seat.index()));
-    let mut battle = ENGINE.init(&setup(&ENGINE, &teams, 1, CLOCKS)).unwrap();
+    let mut battle = ENGINE.init(&sample_setup()).unwrap();
     let mut clients = Clients::new(Care::Look);
     clients.look_before_start(&*battle);
     battle.start(call(0, 1), &mut clients);
