@@ -111,6 +111,8 @@ impl Worker {
             self.replicas.store(self.rooms.len(), Ordering::Relaxed);
             let patience = self.propose_what_is_due();
             self.mailbox.wait(patience);
+            #[cfg(feature = "failpoints")]
+            fail::fail_point!("battles");
             let Some(delivery) = self.mailbox.take() else { return };
             for (room, letter) in delivery.letters {
                 self.follow(room, letter);
