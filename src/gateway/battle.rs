@@ -32,6 +32,24 @@ struct StartAnimation {
     owner_id: String,
 }
 
+/// Why a replica was not looked at.
+enum Unseen {
+    /// There is none.
+    NoReplica,
+    /// Its worker did not come to it in time.
+    Busy,
+}
+
+impl Unseen {
+    /// Clients leave a battle that they are told is gone, and try again with one that is busy.
+    fn refusal(self, event: Event, gone: Refusal) -> Refusal {
+        match self {
+            Self::NoReplica => gone,
+            Self::Busy => event.unavailable(),
+        }
+    }
+}
+
 impl Gateway {
     /// The room of this socket's session, live before ended, newest first. One that ended because
     /// somebody left is no battle any more (contract 3.8); others can be looked at for a while.
@@ -49,13 +67,15 @@ impl Gateway {
         let Some((room, seat)) = self.room_of(&asked.socket) else {
             return self.refuse(asked, Refusal::new("ROOM_NOT_FOUND", "BATTLE_NOT_FOUND")).await;
         };
-        let Some(known) = self.look(room, move |replica| replica.is_ready(seat)).await else {
-            return asked.responder.error("BATTLE_NOT_FOUND");
-        };
-        if known {
-            return asked.responder.success(Status::READY);
+        match self.look(room, move |replica| replica.is_ready(seat)).await {
+            Ok(true) => asked.responder.success(Status::READY),
+            Ok(false) => self.input(asked, room, Input::Ready(seat)).await,
+            Err(unseen) => {
+                let event = asked.responder.event();
+                let gone = Refusal::new(event.error_code(), "BATTLE_NOT_FOUND");
+                asked.responder.refuse(unseen.refusal(event, gone));
+            }
         }
-        self.input(asked, room, Input::Ready(seat)).await;
     }
 
     pub(super) async fn submit_selection(&self, asked: Asked) {
@@ -75,11 +95,14 @@ impl Gateway {
             if awaited || replica.admits_optional(seat) { verdict } else { Verdict::NotLegal }
         });
         match verdict.await {
-            None => self.refuse(asked, refused("BATTLE_NOT_FOUND")).await,
-            Some(Verdict::Accepted) => {
+            Err(unseen) => {
+                let refusal = unseen.refusal(event, refused("BATTLE_NOT_FOUND"));
+                self.refuse(asked, refusal).await;
+            }
+            Ok(Verdict::Accepted) => {
                 self.input(asked, room, Input::Select(seat, text)).await;
             }
-            Some(verdict) => self.refuse(asked, refused(verdict_details(verdict))).await,
+            Ok(verdict) => self.refuse(asked, refused(verdict_details(verdict))).await,
         }
     }
 
@@ -98,10 +121,14 @@ impl Gateway {
                 Seat::BOTH.into_iter().find(|seat| players[seat.index()].player == owner_id)?;
             Some((owner, replica.admits_optional(seat)))
         });
-        match found.await.flatten() {
-            None => asked.responder.refuse(invalid()),
-            Some((_, false)) => asked.responder.success("disabled"),
-            Some((owner, true)) => {
+        match found.await {
+            Ok(None) => asked.responder.refuse(invalid()),
+            Err(unseen) => {
+                let event = asked.responder.event();
+                asked.responder.refuse(unseen.refusal(event, invalid()));
+            }
+            Ok(Some((_, false))) => asked.responder.success("disabled"),
+            Ok(Some((owner, true))) => {
                 let input = Input::StartAnimation { by: seat, source, expected_ms, owner };
                 self.input(asked, room, input).await;
             }
@@ -118,7 +145,7 @@ impl Gateway {
         let worth_it = self.look(room, move |replica| {
             replica.battle().animations() > 0 && replica.admits_optional(seat)
         });
-        if worth_it.await == Some(true) {
+        if let Ok(true) = worth_it.await {
             self.input(asked, room, Input::EndAnimation { by: seat, id }).await;
         } else {
             asked.responder.silent();
@@ -151,20 +178,22 @@ impl Gateway {
         self.commit(Command::AppendInput(command), asked, answer).await;
     }
 
-    /// Looks at a replica from outside its worker; `None` if there is none or it is too busy.
+    /// Looks at a replica from outside its worker.
     async fn look<T: Send + 'static>(
         &self,
         room: RoomId,
         look: impl FnOnce(&Replica) -> T + Send + 'static,
-    ) -> Option<T> {
+    ) -> Result<T, Unseen> {
         let (found, seen) = oneshot::channel();
         self.host.visit(room, move |replica| {
-            if let Some(replica) = replica {
-                // The asker may have gone.
-                let _ = found.send(look(replica));
-            }
+            // The asker may have gone.
+            let _ = found.send(replica.map(|replica| look(replica)));
         });
-        tokio::time::timeout(ANSWER_TIMEOUT, seen).await.ok()?.ok()
+        match tokio::time::timeout(ANSWER_TIMEOUT, seen).await {
+            Ok(Ok(found)) => found.ok_or(Unseen::NoReplica),
+            // The one is too late, the other was one question too many.
+            Err(_) | Ok(Err(_)) => Err(Unseen::Busy),
+        }
     }
 
     /// Hands a question to the replica, which answers it in its place among the battle's messages.
@@ -177,8 +206,7 @@ impl Gateway {
         let own = socket.session.player;
         let cluster = self.cluster.clone();
         self.host.visit(room, move |replica| {
-            // Dropping the responder says that the battle is gone.
-            let Some(replica) = replica else { return };
+            let Some(replica) = replica else { return responder.error("BATTLE_NOT_FOUND") };
             let timers = |replica: &Replica| {
                 replica.timers(cluster.log_time(), WallTime(crate::random::wall_ms()))
             };

@@ -128,8 +128,8 @@ impl Audience for LocalSocket {
     }
 }
 
-/// Owes a client one answer, and gives it in any case: dropped unused it says that the battle is
-/// gone, since a query that is never answered blocks a client's page.
+/// Owes a client one answer, and gives it in any case, since a query that is never answered blocks a
+/// client's page: dropped unused it says that the battle can't be reached now.
 pub(crate) struct Responder {
     socket: Arc<LocalSocket>,
     event: Event,
@@ -192,7 +192,7 @@ impl Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         if self.ack.is_some() {
-            let refusal = Refusal::new(self.event.error_code(), "BATTLE_NOT_FOUND");
+            let refusal = self.event.unavailable();
             self.send(&Envelope::<()>::Error(refusal));
         }
     }

@@ -108,8 +108,8 @@ impl Event {
         }
     }
 
-    /// What it answers when the cluster has no quorum in time (contract 3.3): it may have happened,
-    /// and a retry with the same request id is safe.
+    /// What it answers when the cluster has no quorum in time (contract 3.3), or the battle's worker is
+    /// too busy: it may have happened, and a retry with the same request id is safe.
     pub(crate) fn unavailable(self) -> Refusal {
         match self {
             Self::JoinMatchmaking => {
