@@ -1,6 +1,7 @@
 //! Load manners: many sockets, floods, slow readers and full queues cost those who cause them, and
 //! nobody else. Figures are measured by `tests/bench/load.rs`; here is what must hold at any speed.
 
+mod behind;
 mod busy;
 mod floods;
 mod slow;
