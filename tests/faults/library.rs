@@ -4,19 +4,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What they have in common.
+const HEADER: &str = include_str!("watched.h");
+
 /// The compiled library.
 pub(crate) fn compiled(name: &str, code: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let made = folder.join(format!("{name}-{}.so", std::process::id()));
-    let library = folder.join(format!("{name}.so"));
-    let source = made.with_extension("c");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = tempfile::tempdir_in(target).expect("make a folder for the source");
+    let source = folder.path().join(format!("{name}.c"));
+    let made = source.with_extension("so");
+    fs::write(folder.path().join("watched.h"), HEADER).expect("write the header");
     fs::write(&source, code).expect("write the source");
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&made).arg(&source);
     let status = compiler.args(["-ldl", "-lpthread"]).status();
     assert!(status.expect("cc is installed").success(), "{name}.c compiles");
-    fs::remove_file(&source).expect("remove the source");
+    let library = target.join(format!("{name}.so"));
     // Another test may be using the one that is there.
-    fs::rename(&made, &library).expect("name the library");
+    fs::rename(made, &library).expect("name the library");
     library
 }

@@ -15,21 +15,10 @@
  * One lock serves all: a write waits while a sync copies, so the image never holds more than was
  * promised. Nothing here is meant to be fast.
  */
-#define _GNU_SOURCE
-#include <dirent.h>
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
+#include "watched.h"
 
-#define PATH 4096
+#include <dirent.h>
+#include <pthread.h>
 
 struct range {
     off_t from, to;
@@ -46,49 +35,18 @@ struct dirty {
 
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static struct dirty *dirty_files;
-static const char *watched, *image;
+static const char *image;
 static int lies;
 static unsigned kept;
-
-#define REAL(name) ((__typeof__(&name))real(#name))
-
-static void *real(const char *name) {
-    void *found = dlsym(RTLD_NEXT, name);
-    if (!found) abort();
-    return found;
-}
 
 static void broken(const char *what) {
     fprintf(stderr, "powercut: %s: %s\n", what, strerror(errno));
     abort();
 }
 
-static int is_watched(const char *path) {
-    size_t length = watched ? strlen(watched) : 0;
-    return length && !strncmp(path, watched, length) && (path[length] == '/' || !path[length]);
-}
-
 /* Whether a descriptor is of a file (or folder) that is watched, and what it is. */
 static int watched_fd(int fd, struct stat *about, mode_t kind) {
-    char link[64], path[PATH];
-    if (!watched || fd < 3) return 0;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    if (length <= 0) return 0;
-    path[length] = 0;
-    return is_watched(path) && !fstat(fd, about) && (about->st_mode & S_IFMT) == kind;
-}
-
-/* A path as the kernel sees it, from the folder that it is relative to. */
-static void absolute(char *to, int folder, const char *path) {
-    char base[PATH] = "", link[64];
-    if (path[0] != '/') {
-        if (folder == AT_FDCWD) snprintf(link, sizeof link, "/proc/self/cwd");
-        else snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
-        ssize_t length = readlink(link, base, sizeof base - 2);
-        if (length > 0) base[length] = '/', base[length + 1] = 0;
-    }
-    if (snprintf(to, PATH, "%s%s", base, path) >= PATH) broken("a path is too long");
+    return is_watched_fd(fd) && !fstat(fd, about) && (about->st_mode & S_IFMT) == kind;
 }
 
 static struct dirty *dirty_of(ino_t inode) {
@@ -291,18 +249,10 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t from) {
     LOCKED(ssize_t, noted(fd, &about, from, REAL(pwrite64)(fd, bytes, count, from)));
 }
 
-ssize_t pwrite(int fd, const void *bytes, size_t count, off_t from) {
-    return pwrite64(fd, bytes, count, from);
-}
-
 ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t from) {
     struct stat about;
     if (!watched_fd(fd, &about, S_IFREG)) return REAL(pwritev64)(fd, parts, count, from);
     LOCKED(ssize_t, noted(fd, &about, from, REAL(pwritev64)(fd, parts, count, from)));
-}
-
-ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t from) {
-    return pwritev64(fd, parts, count, from);
 }
 
 int ftruncate64(int fd, off64_t length) {
@@ -315,11 +265,9 @@ int ftruncate64(int fd, off64_t length) {
     return result;
 }
 
-int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
-
 static int synced(int fd, int data_only) {
     struct stat about;
-    char path[PATH], link[64];
+    char path[PATH];
     int is_file = watched_fd(fd, &about, S_IFREG);
     int is_folder = !is_file && watched_fd(fd, &about, S_IFDIR);
     if (!is_file && !is_folder) return data_only ? REAL(fdatasync)(fd) : REAL(fsync)(fd);
@@ -329,9 +277,7 @@ static int synced(int fd, int data_only) {
     if (is_file) {
         sync_file(fd, &about);
     } else {
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        ssize_t length = readlink(link, path, sizeof path - 1);
-        path[length > 0 ? length : 0] = 0;
+        path_of(fd, path);
         sync_folder(path, about.st_ino);
     }
     pthread_mutex_unlock(&lock);
@@ -342,33 +288,17 @@ int fsync(int fd) { return synced(fd, 0); }
 int fdatasync(int fd) { return synced(fd, 1); }
 
 static int opened(int folder, const char *path, int flags, mode_t mode) {
-    char whole[PATH];
     struct stat about;
-    if (watched && flags & O_TRUNC) {
-        absolute(whole, folder, path);
+    if (flags & O_TRUNC && is_watched_path(folder, path)) {
         pthread_mutex_lock(&lock);
-        if (is_watched(whole) && !lstat(whole, &about)) note_length(about.st_ino, 0);
+        if (!fstatat(folder, path, &about, AT_SYMLINK_NOFOLLOW)) note_length(about.st_ino, 0);
         pthread_mutex_unlock(&lock);
     }
     return REAL(openat64)(folder, path, flags, mode);
 }
 
-#define MODE                                     \
-    mode_t mode = 0;                             \
-    if (flags & (O_CREAT | __O_TMPFILE)) {       \
-        va_list rest;                            \
-        va_start(rest, flags);                   \
-        mode = va_arg(rest, mode_t);             \
-        va_end(rest);                            \
-    }
-
-int open64(const char *path, int flags, ...) { MODE return opened(AT_FDCWD, path, flags, mode); }
-int open(const char *path, int flags, ...) { MODE return opened(AT_FDCWD, path, flags, mode); }
-int openat64(int at, const char *path, int flags, ...) { MODE return opened(at, path, flags, mode); }
-int openat(int at, const char *path, int flags, ...) { MODE return opened(at, path, flags, mode); }
-
 int renameat(int from_folder, const char *from, int to_folder, const char *to) {
-    char whole[PATH];
+    char whole[2 * PATH];
     pthread_mutex_lock(&lock);
     if (watched) absolute(whole, to_folder, to), keep(whole);
     int result = REAL(renameat)(from_folder, from, to_folder, to);
@@ -378,10 +308,8 @@ int renameat(int from_folder, const char *from, int to_folder, const char *to) {
     return result;
 }
 
-int rename(const char *from, const char *to) { return renameat(AT_FDCWD, from, AT_FDCWD, to); }
-
 int unlinkat(int folder, const char *path, int flags) {
-    char whole[PATH];
+    char whole[2 * PATH];
     pthread_mutex_lock(&lock);
     if (watched && !(flags & AT_REMOVEDIR)) absolute(whole, folder, path), keep(whole);
     int result = REAL(unlinkat)(folder, path, flags);
