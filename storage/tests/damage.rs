@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,43 +15,16 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serverv2_storage::{
-    Folder, LogStore, Purged, Record, RecordStore, SnapshotStore, StorageError,
-};
+use serverv2_storage::{Done, Folder, LogStore, Purged, RecordStore, SnapshotStore, StorageError};
+
+use self::common::{Line, filled, from_env, waiter};
 
 const CASES: u64 = 5;
 const SIZES: [usize; 4] = [200, 900, 5_000, 24_000];
 
-/// An entry that says which one of several with its index it is.
-#[derive(Clone, PartialEq, Debug)]
-struct Line {
-    index: u64,
-    bytes: Vec<u8>,
-}
-
-impl Line {
-    fn new(index: u64, version: u8) -> Self {
-        Self { index, bytes: filled(SIZES[(index % 4) as usize], index as u8 ^ version) }
-    }
-}
-
-fn filled(size: usize, salt: u8) -> Vec<u8> {
-    (0..size).map(|at| (at as u8).wrapping_mul(31) ^ salt).collect()
-}
-
-impl Record for Line {
-    fn index(&self) -> u64 {
-        self.index
-    }
-
-    fn encode(&self) -> Result<Vec<u8>, String> {
-        Ok([&self.index.to_be_bytes()[..], &self.bytes].concat())
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let (index, bytes) = bytes.split_first_chunk().ok_or("too short")?;
-        Ok(Self { index: u64::from_be_bytes(*index), bytes: bytes.to_vec() })
-    }
+/// One of several entries with its index.
+fn line(index: u64, version: u8) -> Line {
+    Line::filled(index, SIZES[(index % 4) as usize], index as u8 ^ version)
 }
 
 /// All that a folder says.
@@ -64,7 +39,7 @@ struct Contents {
 
 #[test]
 fn no_damage_is_ever_served() {
-    let seed = number("SEED").unwrap_or_else(|| rand::rng().random());
+    let seed = from_env("SEED").unwrap_or_else(|| rand::rng().random());
     println!("SEED={seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let (whole, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -108,10 +83,6 @@ fn no_damage_is_ever_served() {
         println!("{what}: {count} {}", if *opened { "opened" } else { "refused" });
     }
     assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
 }
 
 fn differs(found: &Contents, written: &Contents) -> String {
@@ -168,7 +139,7 @@ fn damages(file: &Path, other: &Path, name: &Path, rng: &mut StdRng) -> Vec<(Str
     }
     all.push(("emptied".to_owned(), Damage::Cut(0)));
     // In a database most is elsewhere: more places there.
-    let cases = number("DAMAGE_CASES").unwrap_or(CASES) * if length > 100_000 { 8 } else { 1 };
+    let cases = from_env("DAMAGE_CASES").unwrap_or(CASES) * if length > 100_000 { 8 } else { 1 };
     for _ in 0..cases {
         let cut = rng.random_range(0..length);
         all.push((format!("cut to {cut} of {length}"), Damage::Cut(cut)));
@@ -187,21 +158,21 @@ fn write(path: &Path, salt: u8) {
         let log = LogStore::<Line>::open(&mut folder).unwrap();
         let snapshots = SnapshotStore::open(&folder).unwrap();
         let records = RecordStore::open(&folder, 0).unwrap();
-        let wait = |ask: &dyn Fn(serverv2_storage::Done) -> Result<(), StorageError>| {
-            let (told, done) = mpsc::channel();
-            ask(Box::new(move |result| told.send(result).unwrap())).unwrap();
-            done.recv().unwrap().unwrap();
+        let wait = |ask: &dyn Fn(Done) -> Result<(), StorageError>| {
+            let (done, until_done) = waiter();
+            ask(done).unwrap();
+            until_done();
         };
         for step in 0..50 {
             let index = u64::from(part) * 50 + step + 1;
             wait(&|done| log.save_vote(vec![salt, part, step as u8], done));
             if step % 10 == 7 {
                 // Another leader's, which it then loses.
-                let lost = (0..3).map(|more| Line::new(index + more, salt ^ 0x80));
+                let lost = (0..3).map(|more| line(index + more, salt ^ 0x80));
                 wait(&|done| log.append(lost.clone().collect(), done));
                 log.truncate_from(index).unwrap();
             }
-            wait(&|done| log.append(vec![Line::new(index, salt)], done));
+            wait(&|done| log.append(vec![line(index, salt)], done));
             log.save_committed(index.to_be_bytes().to_vec()).unwrap();
             if step == 20 {
                 log.purge(Purged { index: index - 12, about: b"about".to_vec() }).unwrap();

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
 
+mod common;
 #[path = "../../tests/faults/library.rs"]
 mod library;
 #[path = "../../tests/faults/powercut.rs"]
@@ -18,45 +19,21 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use powercut::PowerCut;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serverv2_storage::{
-    Folder, LogStore, Purged, Record, RecordStore, SnapshotStore, StorageError,
-};
+use serverv2_storage::{Folder, LogStore, Purged, RecordStore, SnapshotStore, StorageError};
+
+use self::common::{Line, from_env, waiter};
+use self::powercut::PowerCut;
 
 const CYCLES: u64 = 6;
 const SIZES: [usize; 3] = [200, 24 * 1024, 256 * 1024];
 /// Set in the child: it is the one that writes.
 const CHILD: &str = "POWERCUT_CHILD_FOLDER";
 
-/// An entry that says what it must contain.
-#[derive(Clone, PartialEq, Debug)]
-struct Line {
-    index: u64,
-    bytes: Vec<u8>,
-}
-
-impl Line {
-    fn new(index: u64) -> Self {
-        let size = SIZES[(index % 3) as usize];
-        Self { index, bytes: (0..size).map(|at| (at as u64 ^ index) as u8).collect() }
-    }
-}
-
-impl Record for Line {
-    fn index(&self) -> u64 {
-        self.index
-    }
-
-    fn encode(&self) -> Result<Vec<u8>, String> {
-        Ok([&self.index.to_be_bytes()[..], &self.bytes].concat())
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let (index, bytes) = bytes.split_first_chunk().ok_or("too short")?;
-        Ok(Self { index: u64::from_be_bytes(*index), bytes: bytes.to_vec() })
-    }
+/// The entry with this index.
+fn line(index: u64) -> Line {
+    Line::filled(index, SIZES[(index % 3) as usize], index as u8)
 }
 
 /// What the child was told is durable.
@@ -70,7 +47,7 @@ struct Acknowledged {
 
 #[test]
 fn what_was_called_durable_survives_power_cuts() {
-    let cycles = number("POWERCUT_CYCLES").unwrap_or(CYCLES);
+    let cycles = from_env("POWERCUT_CYCLES").unwrap_or(CYCLES);
     let outcome = cut_power(cycles, false);
     println!("{cycles} power cuts: {outcome:?}");
     assert_eq!(outcome.lost, None);
@@ -114,12 +91,8 @@ struct Outcome {
     lost: Option<String>,
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 fn cut_power(cycles: u64, lies: bool) -> Outcome {
-    let seed = number("SEED").unwrap_or_else(|| rand::rng().random());
+    let seed = from_env("SEED").unwrap_or_else(|| rand::rng().random());
     println!("SEED={seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir().unwrap();
@@ -187,14 +160,14 @@ fn check(path: &Path, known: &Acknowledged) -> Result<(), String> {
     must(vote >= known.vote, format!("vote {vote}, {known:?}"))?;
     let range = log.range();
     must(known.entry.is_none_or(|last| range.end > last), format!("{range:?}, {known:?}"))?;
-    for line in log.read(range, usize::MAX).map_err(text)? {
-        must(line == Line::new(line.index), format!("entry {} was changed", line.index))?;
+    for read in log.read(range, usize::MAX).map_err(text)? {
+        must(read == line(read.index), format!("entry {} was changed", read.index))?;
     }
     let snapshots = SnapshotStore::open(&folder).map_err(text)?;
     must(snapshots.position() >= known.snapshot, format!("no such snapshot, {known:?}"))?;
     if let Some(file) = snapshots.current() {
         let body = file.read().map_err(text)?;
-        must(body == Line::new(snapshots.position()).bytes, "the snapshot was changed".into())?;
+        must(body == line(snapshots.position()).bytes, "the snapshot was changed".into())?;
     }
     let base = RecordStore::open(&folder, 0).map_err(text)?.valid();
     let newest = base.position();
@@ -231,23 +204,20 @@ fn child_that_writes_until_it_is_killed() {
     let first = log.range().end.max(log.purged().map_or(0, |purged| purged.index + 1));
     let mut position = records.valid().position();
     for index in first.. {
-        let (told, done) = mpsc::channel();
-        let entry = told.clone();
-        let entry =
-            Box::new(move |result: Result<(), _>| entry.send(result.map(|()| "entry")).unwrap());
-        log.append(vec![Line::new(index)], entry).unwrap();
-        let vote =
-            Box::new(move |result: Result<(), _>| told.send(result.map(|()| "vote")).unwrap());
-        log.save_vote((index + 1).to_be_bytes().to_vec(), vote).unwrap();
+        let (entry_done, until_entry) = waiter();
+        let (vote_done, until_vote) = waiter();
+        log.append(vec![line(index)], entry_done).unwrap();
+        log.save_vote((index + 1).to_be_bytes().to_vec(), vote_done).unwrap();
         log.save_committed(index.to_be_bytes().to_vec()).unwrap();
-        for what in done {
-            println!("{} {index}", what.unwrap());
-        }
+        until_entry();
+        println!("entry {index}");
+        until_vote();
+        println!("vote {index}");
         if index % 7 == 6 {
             log.purge(Purged { index: index - 5, about: Vec::new() }).unwrap();
         }
         if index % 5 == 0 && index > 0 {
-            snapshots.save(index, b"about", &Line::new(index).bytes[..]).unwrap();
+            snapshots.save(index, b"about", &line(index).bytes[..]).unwrap();
             println!("snapshot {index}");
         }
         position += 1;
