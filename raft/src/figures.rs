@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serverv2_storage::{DurationCounts, Durations};
+use serverv2_storage::{Durations, HistogramCounts, Sizes};
 
 use crate::cluster::Answer;
 use crate::error::ProposeError;
@@ -24,6 +24,7 @@ pub(crate) struct Counters {
     unknown: AtomicU64,
     answers: Durations,
     syncs: Arc<Durations>,
+    sizes: Arc<Sizes>,
 }
 
 /// The figures at one moment.
@@ -38,9 +39,11 @@ pub struct Figures {
     /// Proposals of this node by what its caller was told.
     pub proposals: Proposals,
     /// Time from a proposal to its answer, which comes when it is applied here.
-    pub answers: DurationCounts,
+    pub answers: HistogramCounts,
     /// Time that the log's writer waited for the disk, for each commit.
-    pub syncs: DurationCounts,
+    pub syncs: HistogramCounts,
+    /// How large each entry is that the log's writer has made durable.
+    pub sizes: HistogramCounts,
 }
 
 /// Proposals by outcome. A caller that went away without waiting is not among them.
@@ -57,9 +60,9 @@ pub struct Proposals {
 }
 
 impl Counters {
-    /// With the times of the log's writer, which storage counts.
-    pub(crate) fn with(syncs: Arc<Durations>) -> Self {
-        Self { syncs, ..Self::default() }
+    /// With what storage counts of the log's writer: its times, and the entries' sizes.
+    pub(crate) fn with(syncs: Arc<Durations>, sizes: Arc<Sizes>) -> Self {
+        Self { syncs, sizes, ..Self::default() }
     }
 
     /// Another leader, or the same one in another term.
@@ -102,6 +105,7 @@ impl Counters {
             },
             answers: self.answers.read(),
             syncs: self.syncs.read(),
+            sizes: self.sizes.read(),
         }
     }
 }

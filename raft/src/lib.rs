@@ -60,5 +60,5 @@ pub use error::{ProposeError, StartError, StopReason};
 pub use feed::{EffectFeed, FeedItem};
 pub use figures::{Figures, Proposals};
 pub use node::{ClusterSecret, NodeConfig};
-pub use serverv2_storage::DurationCounts;
+pub use serverv2_storage::HistogramCounts;
 pub use status::Status;

@@ -170,7 +170,8 @@ async fn build(
     let gate = feed.gate();
     let counted_out = Arc::<Notify>::default();
     let checkpoint = Arc::<Notify>::default();
-    let counters = Arc::new(Counters::with(Arc::clone(stores.log.syncs())));
+    let log = &stores.log;
+    let counters = Arc::new(Counters::with(Arc::clone(log.syncs()), Arc::clone(log.sizes())));
     let applier = Applier {
         replica: replica.clone(),
         feed,

@@ -32,6 +32,8 @@ pub(super) const SYNCS: Name = (
     "serverv2_log_sync_duration_seconds",
     "Time that the log waited for the disk, for each commit",
 );
+pub(super) const SIZES: Name =
+    ("serverv2_log_entry_size_bytes", "Size of each entry that this node made durable in its log");
 
 // The cluster, as this node's replica knows it.
 pub(super) const NODES: Name = ("serverv2_cluster_nodes", "Nodes that were ever up, by state");

@@ -103,7 +103,8 @@ impl NodeSample {
         ];
         page.counters(names::PROPOSALS, "outcome", outcomes)?;
         page.durations(names::ANSWERS, &figures.answers)?;
-        page.durations(names::SYNCS, &figures.syncs)
+        page.durations(names::SYNCS, &figures.syncs)?;
+        page.sizes(names::SIZES, &figures.sizes)
     }
 
     fn cluster(&self, page: &mut Page<'_>) -> fmt::Result {

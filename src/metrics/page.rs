@@ -6,7 +6,7 @@ use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
-use serverv2_raft::DurationCounts;
+use serverv2_raft::HistogramCounts;
 
 /// A metric's name, without the `_total` that counters get, and what it means.
 pub(super) type Name = (&'static str, &'static str);
@@ -82,14 +82,22 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
-    /// Durations, in seconds.
-    pub(super) fn durations(&mut self, name: Name, read: &DurationCounts) -> fmt::Result {
-        let bound = |(bound, count): &(std::time::Duration, u64)| (bound.as_secs_f64(), *count);
-        let mut buckets: Vec<(f64, u64)> = read.buckets.iter().map(bound).collect();
-        buckets.push((f64::INFINITY, read.longer));
+    /// Durations that were counted in microseconds, in seconds.
+    pub(super) fn durations(&mut self, name: Name, read: &HistogramCounts) -> fmt::Result {
+        self.histogram(name, read, 1_000_000.0)
+    }
+
+    /// Sizes, in bytes.
+    pub(super) fn sizes(&mut self, name: Name, read: &HistogramCounts) -> fmt::Result {
+        self.histogram(name, read, 1.0)
+    }
+
+    fn histogram(&mut self, name: Name, read: &HistogramCounts, unit: f64) -> fmt::Result {
+        let bounds = read.buckets.iter().map(|(bound, count)| (*bound as f64 / unit, *count));
+        let buckets: Vec<_> = bounds.chain([(f64::INFINITY, read.above)]).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         let mut metric = self.begin(name, MetricType::Histogram)?;
-        metric.encode_histogram::<NoLabelSet>(read.sum.as_secs_f64(), count, &buckets, None)
+        metric.encode_histogram::<NoLabelSet>(read.sum as f64 / unit, count, &buckets, None)
     }
 
     /// A histogram that nothing is ever counted in.

@@ -31,12 +31,12 @@
 
 mod database;
 mod durable;
-mod durations;
 mod error;
 mod files;
 #[cfg(test)]
 mod fuzz;
 mod header;
+mod histogram;
 mod keys;
 mod log_cache;
 mod log_disk;
@@ -49,9 +49,9 @@ mod tail;
 mod witness;
 
 pub use durable::Done;
-pub use durations::{DurationCounts, Durations};
 pub use error::StorageError;
 pub use header::{Folder, FolderId};
+pub use histogram::{Durations, HistogramCounts, Sizes};
 pub use log_store::{LogStore, Purged, Record};
 pub use records::{Base, Change, Filling, KeyValue, RECORD_KEY_MAX, RecordStore, RecordStream};
 pub use snapshot_file::{SnapshotFile, SnapshotReader};

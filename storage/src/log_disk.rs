@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 use sled::{Batch, Tree};
 
 use crate::database::{BATCH_BYTES_MAX, Database};
-use crate::durations::Durations;
 use crate::error::StorageError;
 use crate::header::Folder;
+use crate::histogram::Durations;
 use crate::keys;
 use crate::pieces::{self, Joined};
 use crate::tail::Tail;

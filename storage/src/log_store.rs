@@ -13,9 +13,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::durable::{Disk, Done, Durable};
-use crate::durations::Durations;
 use crate::error::StorageError;
 use crate::header::Folder;
+use crate::histogram::{Durations, Sizes};
 use crate::log_cache::{CACHE_BYTES_MAX, CACHE_ENTRIES_MAX, Cache, Stamp};
 use crate::log_disk::LogDisk;
 use crate::pieces::{self, Joined};
@@ -66,6 +66,7 @@ pub struct LogStore<R> {
     // disk. Not the lock of `state`, which the writer needs to make room in the queue.
     order: Mutex<()>,
     disk: LogDisk,
+    sizes: Arc<Sizes>,
     boots: u64,
     // Last: its drop writes what is queued, with the rest still there.
     durable: Durable<Write<R>>,
@@ -118,8 +119,11 @@ impl<R: Record> LogStore<R> {
             cache,
         };
         let state = Arc::new(Mutex::new(state));
-        let writer = LogWriter { disk: disk.clone(), tail, state: Arc::clone(&state) };
-        Ok(Self { state, order: Mutex::new(()), disk, boots, durable: Durable::start(writer)? })
+        let sizes = Arc::<Sizes>::default();
+        let (shared, counted) = (Arc::clone(&state), Arc::clone(&sizes));
+        let writer = LogWriter { disk: disk.clone(), tail, state: shared, sizes: counted };
+        let (order, durable) = (Mutex::new(()), Durable::start(writer)?);
+        Ok(Self { state, order, disk, sizes, boots, durable })
     }
 
     /// How often this folder was opened, this time included.
@@ -130,6 +134,11 @@ impl<R: Record> LogStore<R> {
     /// How long each commit of the writer waited for the disk, by this process.
     pub fn syncs(&self) -> &Arc<Durations> {
         self.disk.syncs()
+    }
+
+    /// How large each entry is that this process has made durable, encoded.
+    pub fn sizes(&self) -> &Arc<Sizes> {
+        &self.sizes
     }
 
     /// The error that stopped the writer.
@@ -280,6 +289,7 @@ struct LogWriter<R> {
     disk: LogDisk,
     tail: Tail,
     state: Arc<Mutex<State<R>>>,
+    sizes: Arc<Sizes>,
 }
 
 impl<R: Record> LogWriter<R> {
@@ -373,6 +383,7 @@ impl<R: Record> Disk for LogWriter<R> {
         }
         for (index, stamp, bytes) in appended {
             state.cache.set_durable(index, stamp, bytes);
+            self.sizes.add(bytes);
         }
         state.cache.evict();
         Ok(())

@@ -104,6 +104,8 @@ async fn the_numbers_move_when_guests_are_made_and_players_pair_and_fight() {
         ("serverv2_raft_proposals_total", &[("outcome", "acknowledged")]),
         ("serverv2_raft_proposal_duration_seconds_count", &[]),
         ("serverv2_log_sync_duration_seconds_count", &[]),
+        ("serverv2_log_entry_size_bytes_count", &[]),
+        ("serverv2_log_entry_size_bytes_sum", &[]),
         ("process_cpu_seconds_total", &[]),
     ] {
         assert!(is(grows, labels) > before.sum(grows, labels), "{grows}{labels:?} grows");

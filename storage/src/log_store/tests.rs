@@ -59,6 +59,19 @@ fn indexes(log: &LogStore<Line>) -> Vec<u64> {
 }
 
 #[test]
+fn each_entry_is_counted_under_its_size_once_it_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).unwrap();
+    append(&log, (1..=40).map(line));
+    let counted = log.sizes().read();
+    let filled: Vec<_> = counted.buckets.iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(filled, [&(256, 20), &(32 * 1024, 10)]);
+    assert_eq!(counted.above, 10, "the index in front makes them larger than any entry");
+    let written = 20 * 200 + 10 * 24 * 1024 + 10 * 256 * 1024 + 40 * 8;
+    assert_eq!(counted.sum, written);
+}
+
+#[test]
 fn entries_of_200_bytes_24_and_256_kib_come_back_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path()).unwrap();
