@@ -61,4 +61,4 @@ pub use feed::{EffectFeed, FeedItem};
 pub use figures::{Figures, Proposals};
 pub use node::{ClusterSecret, NodeConfig};
 pub use serverv2_storage::HistogramCounts;
-pub use status::Status;
+pub use status::{SavedVote, Status};

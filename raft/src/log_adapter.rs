@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::checkpoint;
 use crate::codec::{self, LogRecord};
+use crate::status::SavedVote;
 use crate::types::{LogEntry, LogId, TypeConfig, Vote};
 
 /// Bytes of entries in one read for replication.
@@ -59,6 +60,21 @@ impl Stores {
             }),
             wait_closed,
         ))
+    }
+
+    /// Says what a start goes on from.
+    pub(crate) fn announce(&self) {
+        let vote = self.log.vote().and_then(|bytes| codec::decode_vote(&bytes).ok());
+        let vote = vote.as_ref().map(SavedVote::of);
+        let range = self.log.range();
+        tracing::info!(
+            raft.vote_term = vote.map(|vote| vote.term),
+            raft.vote_node = vote.map(|vote| vote.node.0),
+            raft.first = range.start,
+            raft.end = range.end,
+            raft.snapshot = self.snapshots.position(),
+            "the data folder is open"
+        );
     }
 
     /// What stopped the log, or could not be read of it.

@@ -158,6 +158,7 @@ async fn build(
     .await
     .map_err(|error| StartError::Consensus(error.to_string()))??;
 
+    stores.announce();
     // Each start has room for the incarnations that follow when a live process is counted out.
     let incarnation = Incarnation(stores.boots() << INCARNATION_BITS);
     let requests = Arc::new(Requests::new(config.node, incarnation));

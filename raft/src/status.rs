@@ -4,10 +4,26 @@ use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use serverv2_machine::{Incarnation, NodeId};
 
-use crate::types::Raft;
+use crate::types::{Raft, Vote};
 
 /// Entries that a node may have to apply still and count as ready: there is always something under way.
 const READY_LAG_MAX: u64 = 1_000;
+
+/// Whom a node follows, or wants to, and in which term: of two votes the later term counts, then the higher
+/// node. A node never goes back behind a vote that it has saved, or two could lead under one vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SavedVote {
+    /// The term; 0 before the first vote.
+    pub term: u64,
+    /// The node.
+    pub node: NodeId,
+}
+
+impl SavedVote {
+    pub(crate) fn of(vote: &Vote) -> Self {
+        Self { term: vote.leader_id.term, node: NodeId(vote.leader_id.node_id) }
+    }
+}
 
 /// A look at consensus from this node. Indexes are 0 where there is nothing yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +38,8 @@ pub struct Status {
     pub is_leader: bool,
     /// The current term.
     pub term: u64,
+    /// The last vote that is durable here.
+    pub vote: SavedVote,
     /// Index of the last entry in the log here.
     pub last_log: u64,
     /// Index up to which entries are known here to be committed.
@@ -62,6 +80,7 @@ pub(crate) fn look(
         leader,
         is_leader: metrics.state == ServerState::Leader,
         term: metrics.current_term,
+        vote: SavedVote::of(&metrics.vote),
         last_log: metrics.last_log_index.unwrap_or(0).max(applied),
         committed,
         applied,

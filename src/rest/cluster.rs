@@ -60,10 +60,18 @@ pub(super) struct RaftStatus {
     node_id: u64,
     leader: Option<u64>,
     term: u64,
+    vote: VoteStatus,
     committed_index: u64,
     applied_index: u64,
     snapshot_index: u64,
     members: Vec<u64>,
+}
+
+/// The last vote that this node has on its disk.
+#[derive(Serialize)]
+struct VoteStatus {
+    term: u64,
+    node: u64,
 }
 
 impl RaftStatus {
@@ -75,6 +83,7 @@ impl RaftStatus {
             node_id: app.settings.node_id,
             leader: status.leader.map(|node| node.0),
             term: status.term,
+            vote: VoteStatus { term: status.vote.term, node: status.vote.node.0 },
             committed_index: status.committed,
             applied_index: status.applied,
             snapshot_index: status.snapshot,
