@@ -1,7 +1,7 @@
 //! `/metrics` as Prometheus reads it: the text is well formed, the names are there, the numbers move with
 //! what players do, and nobody's id is among them (contract 1.3 and 8.6).
 
-mod exposition;
+pub(crate) mod exposition;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,8 @@ const CONTRACT: [(&str, &str); 12] = [
     ("nodejs_process_open_fds", "gauge"),
 ];
 
-async fn scrape(server: &Server) -> Page {
+/// The page as it is now, or was 200 ms ago.
+pub(crate) async fn scrape(server: &Server) -> Page {
     let answer = Http::get(server, "/metrics").send().await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");

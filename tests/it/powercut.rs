@@ -1,53 +1,68 @@
-//! Power cuts under real nodes: of one, of two, of all at once. What a player was told is true stays true.
+//! Power cuts under real nodes: of one, of two, of all at once. What a player was told is true stays true,
+//! and what a node has voted it does not forget.
 //!
-//! `POWERCUT_CYCLES` asks for more of them, `SEED` for a certain plan.
+//! Before each cut every node has written entries of 200 B, of 24 KiB and of 256 KiB, by its own count.
+//! `POWERCUT_CYCLES` asks for more cuts, `SEED` for a certain plan.
+
+mod load;
+mod teams;
+mod votes;
 
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use tokio::task::JoinSet;
+use serde_json::{Value, json};
 
+use self::load::{Load, Sizes};
+use self::teams::{LongPack, PETS};
+use self::votes::Votes;
 use crate::harness::cluster::Trio;
-use crate::harness::guests::{Callers, missing};
+use crate::harness::guests::missing;
 use crate::harness::process::Options;
-use crate::harness::{Duel, Fighter, Server};
+use crate::harness::team::secret_name;
+use crate::harness::{Dial, Duel, Fighter, Server};
 
 const CYCLES: usize = 3;
-/// Callers of each node that make guests.
-const CALLERS: usize = 6;
-/// Players of each node who queue with their teams again and again: entries of many sizes.
-const QUEUING: usize = 2;
 
 #[tokio::test]
 async fn what_a_lone_node_acknowledged_survives_power_cuts() {
-    let mut node = [Options::default().on_mortal_disk().start().await];
-    let outcome = keep_cutting(&mut node, |_| vec![0], restart_alone).await;
-    assert_eq!(outcome.lost, Vec::<String>::new());
-    assert!(outcome.undone > 0 && outcome.acknowledged > 0, "{outcome:?}");
+    let pack = LongPack::new();
+    let mut node = [on_mortal_disk(Options::default(), &pack).start().await];
+    let outcome = keep_cutting(&mut node, |_, _| vec![0], restart_alone).await;
+    outcome.assert_nothing_lost();
 }
 
 #[tokio::test]
 async fn what_a_cluster_acknowledged_survives_power_cuts_of_one_two_or_all_nodes() {
-    let mut trio = Trio::start_with(|_, options: Options| options.on_mortal_disk()).await;
+    let pack = LongPack::new();
+    let mut trio = Trio::start_with(|_, options| on_mortal_disk(options, &pack)).await;
     let outcome = keep_cutting(&mut trio.nodes, some_of_three, restart_three).await;
-    assert_eq!(outcome.lost, Vec::<String>::new());
-    assert!(outcome.undone > 0 && outcome.acknowledged > 0, "{outcome:?}");
+    outcome.assert_nothing_lost();
+    assert!(outcome.new_votes > 0, "nobody had voted just before: {outcome:?}");
 }
 
 #[tokio::test]
 async fn disks_that_only_say_that_they_sync_are_noticed() {
-    let lying = |_, options: Options| options.on_mortal_disk().env("POWERCUT_LIES", "1");
+    let pack = LongPack::new();
+    let lying = |_, options| on_mortal_disk(options, &pack).env("POWERCUT_LIES", "1");
     let mut trio = Trio::start_with(lying).await;
-    let load = Load::on(&trio.nodes).await;
+    let mut votes = Votes::default();
+    let load = Load::on(&trio.nodes, 0).await;
+    votes.listen(&trio.nodes);
+    load.until_all_sizes(&trio.nodes).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    cut_power(trio.nodes.iter_mut());
-    let told = load.stop().await;
-    assert!(!told.is_empty());
+    cut_power(&mut trio.nodes, &[0, 1, 2], async {}).await;
+    let mut told = load.stop(&trio.nodes).await;
+    assert!(!told.guests.is_empty() && !told.queued.is_empty());
     // They have forgotten that there was a cluster, and form a new one.
     trio.restart_dead().await;
-    assert_eq!(missing(&trio.nodes, &told).await.len(), told.len(), "of all that was lost");
+    votes.check(&trio.nodes, &[0, 1, 2]);
+    assert_eq!(votes.wrong.len(), 3, "of each node's vote: {:?}", votes.wrong);
+    assert_eq!(missing(&trio.nodes, &told.guests).await.len(), told.guests.len(), "of all");
+    let lost = not_queued(&trio.nodes, &mut told.queued).await;
+    assert_eq!(lost.len(), told.queued.len(), "of all who queued");
 }
 
 #[tokio::test]
@@ -59,7 +74,7 @@ async fn a_choice_stands_after_a_power_cut_of_all_nodes() {
     duel.ready().await;
     let last = duel.attack_once(-1).await;
     duel.a.attack().await;
-    cut_power(trio.nodes.iter_mut());
+    cut_power(&mut trio.nodes, &[0, 1, 2], async {}).await;
     trio.restart_dead().await;
     duel.a.reconnect(&trio.nodes[2]).await;
     duel.b.reconnect(&trio.nodes[0]).await;
@@ -70,17 +85,41 @@ async fn a_choice_stands_after_a_power_cut_of_all_nodes() {
     assert_eq!(duel.a.message_after(last, "TURN_END").await.sequence, turn.sequence);
 }
 
+/// On a disk that forgets, and can be made slow.
+fn on_mortal_disk(options: Options, pack: &LongPack) -> Options {
+    let packs = pack.folder().to_str().expect("a temporary folder has a plain name");
+    let options = options.on_mortal_disk().on_faulty_disk();
+    options.env("PACKS_DIR", packs).env("LOG_FORMAT", "json")
+}
+
 #[derive(Debug, Default)]
 struct Outcome {
-    acknowledged: usize,
+    /// Nodes that had just said a new vote when the power of some was cut.
+    new_votes: usize,
+    guests: usize,
+    queued: usize,
     undone: usize,
+    /// Entries that were there before each cut, on all nodes together.
+    entries: Sizes,
+    votes: usize,
+    /// Terms that several led one after the other.
+    shared_terms: usize,
     lost: Vec<String>,
 }
 
-fn some_of_three(rng: &mut StdRng) -> Vec<usize> {
+impl Outcome {
+    fn assert_nothing_lost(&self) {
+        assert_eq!(self.lost, Vec::<String>::new());
+        let something = [self.undone, self.guests, self.queued, self.votes];
+        assert!(!something.contains(&0), "there was something to lose: {self:?}");
+    }
+}
+
+/// One, all, two by turns.
+fn some_of_three(cycle: usize, rng: &mut StdRng) -> Vec<usize> {
     let mut nodes = vec![0, 1, 2];
     nodes.shuffle(rng);
-    nodes.truncate(rng.random_range(1..=3));
+    nodes.truncate([1, 3, 2][cycle % 3]);
     nodes
 }
 
@@ -96,7 +135,7 @@ async fn restart_three(nodes: &mut [Server]) {
 /// Loads the nodes, cuts the power of some in the middle of it, starts them again, and looks.
 async fn keep_cutting(
     nodes: &mut [Server],
-    victims: impl Fn(&mut StdRng) -> Vec<usize>,
+    victims: impl Fn(usize, &mut StdRng) -> Vec<usize>,
     restart: impl AsyncFn(&mut [Server]),
 ) -> Outcome {
     let from_env = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
@@ -104,61 +143,93 @@ async fn keep_cutting(
     let cycles = from_env("POWERCUT_CYCLES").map_or(CYCLES, |cycles| cycles as usize);
     println!("SEED={seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    let (mut outcome, mut told) = (Outcome::default(), Vec::new());
-    for _ in 0..cycles {
-        let moment = Duration::from_millis(rng.random_range(20..400));
-        let load = Load::on(nodes).await;
-        tokio::time::sleep(moment).await;
-        let victims = victims(&mut rng);
-        let dying = nodes.iter_mut().enumerate().filter(|(at, _)| victims.contains(at));
-        outcome.undone += cut_power(dying.map(|(_, node)| node));
-        let new = load.stop().await;
+    let (mut outcome, mut votes, mut guests) = (Outcome::default(), Votes::default(), Vec::new());
+    for cycle in 0..cycles {
+        let load = Load::on(nodes, rng.random_range(0..nodes.len())).await;
+        votes.listen(nodes);
+        let written = load.until_all_sizes(nodes).await;
+        tokio::time::sleep(Duration::from_millis(rng.random_range(20..400))).await;
+        let mut victims = victims(cycle, &mut rng);
+        if victims.len() == 1 || cycle.is_multiple_of(2) {
+            outcome.undone += cut_power(nodes, &victims, async {}).await;
+        } else {
+            // The leader first: the others go when they have just voted for a new one.
+            let (leader, count) = (votes.leader(), victims.len());
+            victims.retain(|victim| *victim != leader);
+            victims.insert(0, leader);
+            victims.truncate(count);
+            let moment = Duration::from_millis(rng.random_range(0..30));
+            let elected = async { outcome.new_votes += votes.until_newer(moment).await };
+            outcome.undone += cut_power(nodes, &victims, elected).await;
+        }
+        let mut told = load.stop(nodes).await;
         restart(nodes).await;
-        outcome.lost = missing(nodes, &new).await;
-        told.extend(new);
+        votes.check(nodes, &victims);
+        outcome.lost = missing(nodes, &told.guests).await;
+        outcome.lost.extend(not_queued(nodes, &mut told.queued).await);
+        outcome.lost.extend(std::mem::take(&mut votes.wrong));
+        outcome.entries = [0, 1, 2].map(|at| outcome.entries[at] + written[at]);
+        outcome.queued += told.queued.len();
+        guests.extend(told.guests);
         if !outcome.lost.is_empty() {
             break;
         }
     }
-    outcome.acknowledged = told.len();
-    outcome.lost.extend(missing(nodes, &told).await);
+    (outcome.guests, outcome.votes) = (guests.len(), votes.found);
+    outcome.shared_terms = votes.shared_terms();
+    outcome.lost.extend(missing(nodes, &guests).await);
     println!("{cycles} cycles: {outcome:?}");
     outcome
 }
 
-/// Cuts the power of all of these at one moment. Gives how much was undone.
-fn cut_power<'a>(nodes: impl Iterator<Item = &'a mut Server>) -> usize {
-    let mut nodes: Vec<_> = nodes.collect();
-    nodes.iter_mut().for_each(|node| node.kill9());
-    nodes.into_iter().map(|node| node.roll_back_disk()).sum()
+/// Cuts the power of the first of these, waits, and cuts that of the others. Gives how much was undone.
+async fn cut_power(
+    nodes: &mut [Server],
+    victims: &[usize],
+    pause: impl Future<Output = ()>,
+) -> usize {
+    let (first, others) = victims.split_first().expect("some node dies");
+    nodes[*first].kill9();
+    pause.await;
+    others.iter().for_each(|victim| nodes[*victim].kill9());
+    victims.iter().map(|victim| nodes[*victim].roll_back_disk()).sum()
 }
 
-/// Guests made through all nodes at once, while players queue.
-struct Load {
-    callers: Callers,
-    queuing: JoinSet<()>,
-}
-
-impl Load {
-    async fn on(nodes: &[Server]) -> Self {
-        let mut queuing = JoinSet::new();
-        for node in nodes {
-            for number in 0..QUEUING {
-                let fighter = Fighter::new(node, number).await;
-                queuing.spawn(async move {
-                    loop {
-                        let team = std::slice::from_ref(&fighter.team);
-                        fighter.client.emit("joinMatchmaking", team).await;
-                    }
-                });
-            }
+/// Who of these is in no battle with the whole team, nor in the queue.
+async fn not_queued(nodes: &[Server], players: &mut [Fighter]) -> Vec<String> {
+    let mut lost = Vec::new();
+    for (number, player) in players.iter_mut().enumerate() {
+        if let Err(why) = is_queued(&nodes[number % nodes.len()], player).await {
+            lost.push(format!("{} was queued: {why}", player.id));
         }
-        Self { callers: Callers::on(nodes, CALLERS), queuing }
     }
+    lost
+}
 
-    /// Ends it and gives the guests that were acknowledged.
-    async fn stop(mut self) -> Vec<String> {
-        self.queuing.abort_all();
-        self.callers.stop().await
+async fn is_queued(node: &Server, player: &mut Fighter) -> Result<(), String> {
+    let dial = Dial::player(node, &player.id).session(&player.session);
+    player.client = dial.try_open().await?;
+    let state = player.client.ask("getState", &[]).await;
+    match state["status"] == "SUCCESS" {
+        true if has_whole_team(&state, player) => Ok(()),
+        true => Err(format!("without the whole team: {state}")),
+        false => had_ticket(player).await,
     }
+}
+
+fn has_whole_team(state: &Value, player: &Fighter) -> bool {
+    let state = state.to_string();
+    (0..PETS).all(|slot| state.contains(&secret_name(slot, &player.id)))
+}
+
+/// Takes the player's ticket away: the queue is shorter than before if there was one.
+async fn had_ticket(player: &Fighter) -> Result<(), String> {
+    let counts = || player.client.ok("getServerState", &[]);
+    let queue = |counts: &Value| counts["matchmakingQueue"].as_u64();
+    let before = counts().await;
+    let cancelled = player.client.ok("cancelMatchmaking", &[]).await;
+    assert_eq!(cancelled, json!({"status": "CANCELED"}));
+    let after = counts().await;
+    let is_shorter = queue(&after) < queue(&before);
+    if is_shorter { Ok(()) } else { Err(format!("in no battle, {before} before, {after} after")) }
 }

@@ -167,6 +167,18 @@ impl Client {
         args.into_iter().next().expect("there is one")
     }
 
+    /// As [`Client::ack`]; `None` if the connection ends before it comes.
+    pub(crate) async fn ack_or_end(&self, id: u64) -> Option<Value> {
+        let found = self.wait("ack or end of the connection", |records| {
+            records.iter().find_map(|record| match record {
+                Record::Ack { id: of, args } if *of == id => Some(args.first().cloned()),
+                Record::Closed { .. } => Some(None),
+                _ => None,
+            })
+        });
+        found.await
+    }
+
     /// Asks and gives the data of the success; `Null` if it has none.
     pub(crate) async fn ok(&self, name: &str, args: &[Value]) -> Value {
         let answer = self.ask(name, args).await;
