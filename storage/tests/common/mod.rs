@@ -36,7 +36,10 @@ impl Record for Line {
 
 /// Bytes that say what they must be.
 pub(crate) fn filled(size: usize, salt: u8) -> Vec<u8> {
-    (0..size).map(|at| (at as u8).wrapping_mul(31) ^ salt).collect()
+    let mut bytes: Vec<u8> = (0..=255).map(|at: u8| at.wrapping_mul(31) ^ salt).collect();
+    bytes = bytes.repeat(size.div_ceil(bytes.len()));
+    bytes.truncate(size);
+    bytes
 }
 
 /// Who is told that something is durable, and how to wait for that.
