@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::harness::{Duel, Http, Raw, Server, connected_guest, guest};
+use crate::harness::polling::Polling;
+use crate::harness::{DEADLINE, Duel, Http, Raw, Server, connected_guest, eventually, guest};
 
 /// What a flood may cost for good, over what a quiet node needs.
 const GROWTH_KIB_MAX: u64 = 96 * 1024;
@@ -74,24 +75,73 @@ async fn deeply_nested_json_is_refused_or_cut_off() {
     assert_well(&server, before).await;
 }
 
+/// Packets that announce attachments. The server takes none.
+const ANNOUNCED: [&str; 3] = [
+    r#"451-["joinMatchmaking",{"_placeholder":true,"num":0}]"#,
+    r#"45999999999-["joinMatchmaking",{"_placeholder":true,"num":0}]"#,
+    r#"461-0[{"_placeholder":true,"num":0}]"#,
+];
+
 #[tokio::test]
-async fn binary_attachments_are_cut_off() {
+async fn binary_attachments_cut_a_websocket_off() {
     let server = Server::start().await;
     let before = quiet_kib(&server).await;
-    for packet in [
-        r#"451-["joinMatchmaking",{"_placeholder":true,"num":0}]"#,
-        r#"45999999999-["joinMatchmaking",{"_placeholder":true,"num":0}]"#,
-        r#"461-0[{"_placeholder":true,"num":0}]"#,
-    ] {
+    for packet in ANNOUNCED {
+        let mut raw = Raw::connect(&server, &guest(&server).await).await;
+        raw.send(packet).await;
+        assert!(raw.is_cut_within(DEADLINE).await, "the announcement alone: {packet}");
+
+        let polling = Polling::connect(&server, &player_query(&server).await).await;
+        let mut upgraded = Raw::upgrade(&server, &polling.session).await;
+        upgraded.send(packet).await;
+        assert!(upgraded.is_cut_within(DEADLINE).await, "after an upgrade: {packet}");
+
         let mut raw = Raw::connect(&server, &guest(&server).await).await;
         raw.send(packet).await;
         for _ in 0..20 {
             raw.send_binary(vec![7; 500_000]).await;
         }
+        assert!(raw.is_cut_within(DEADLINE).await, "with what it announced: {packet}");
     }
     let mut raw = Raw::connect(&server, &guest(&server).await).await;
     raw.send_binary(vec![1; 100]).await;
+    assert!(raw.is_cut_within(DEADLINE).await, "bytes that nobody announced");
+    assert_cut_for_what_they_sent(&server).await;
     assert_well(&server, before).await;
+}
+
+#[tokio::test]
+async fn binary_attachments_cut_a_polling_session_off() {
+    let server = Server::start().await;
+    let before = quiet_kib(&server).await;
+    let heavy = format!("b{}", "AAAA".repeat(100_000));
+    let announced = ANNOUNCED.iter().flat_map(|packet| [vec![*packet], vec![packet, &heavy]]);
+    for packets in announced.chain([vec!["bAAAA"]]) {
+        let sent: Vec<&str> =
+            packets.iter().map(|packet| &packet[..packet.len().min(80)]).collect();
+        let polling = Polling::connect(&server, &player_query(&server).await).await;
+        // One poll waits while they come, as a client's does.
+        tokio::join!(polling.poll(), polling.post(&packets));
+        let poll = || polling.poll();
+        eventually(&format!("end after {sent:?}"), poll, Option::is_none).await;
+        assert!(!polling.post(&["3"]).await, "nor can anything be sent after {sent:?}");
+    }
+    assert_cut_for_what_they_sent(&server).await;
+    assert_well(&server, before).await;
+}
+
+async fn player_query(server: &Server) -> String {
+    format!("playerId={}&", guest(server).await)
+}
+
+/// Their sessions are over, and none of them was cut because it answered no heartbeat.
+async fn assert_cut_for_what_they_sent(server: &Server) {
+    let online = || async {
+        let status = Http::get(server, "/cluster/status").send().await.json();
+        status["stats"]["players"]["connected"].clone()
+    };
+    eventually("their goodbyes", online, |connected| *connected == 0).await;
+    assert!(!server.says("does not answer the heartbeat"), "{}", server.log().tail());
 }
 
 #[tokio::test]
