@@ -119,24 +119,29 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         file: SnapshotFile,
     ) -> Result<(), io::Error> {
         let stores = Arc::clone(&self.stores);
-        let meta = meta.clone();
+        let (index, meta) = (position(meta), meta.clone());
         let broken = self.replica.read().records.broken();
         // Everything is checked before anything is replaced.
-        let state = blocking(&self.stores, move || {
+        let (state, is_own) = blocking(&self.stores, move || {
             let (head, machine, changes) =
                 Opened::of(&file).and_then(Opened::read).map_err(|error| damaged(&error))?;
             let (machine, _) = machine.restore();
-            let base = if stores.snapshots.current().is_some_and(|current| current.is_same(&file)) {
+            let current = stores.snapshots.current();
+            let is_own = current.is_some_and(|current| current.is_same(&file));
+            let base = if is_own {
                 stores.records.valid()
             } else {
                 adopt(&stores, &meta, &file, &head, &changes)?
             };
             let records = OverlayRecords::on(base, head.players, broken);
             let members = meta.last_membership.clone();
-            Ok(State { machine, records, applied: meta.last_log_id, members })
+            Ok((State { machine, records, applied: meta.last_log_id, members }, is_own))
         })
         .await?;
         self.ask(|done| Work::Install { state: Box::new(state), done }).await?;
+        if !is_own {
+            tracing::info!(raft.index = index, "a peer's snapshot is installed");
+        }
         let stores = Arc::clone(&self.stores);
         // Nobody reads the old ones any more.
         blocking(&self.stores, move || Ok(stores.records.drop_others()?)).await
