@@ -1,24 +1,46 @@
 //! A node that missed so much that the log is gone gets a snapshot, while it holds players.
 
-use crate::harness::battle::messages;
+use crate::harness::battle::{Message, messages};
 use crate::harness::cluster::Trio;
 use crate::harness::knowledge::assert_same_story;
 use crate::harness::process::Options;
-use crate::harness::{Duel, Fighter, Http, eventually, guest};
+use crate::harness::{Duel, Fighter, Http, Server, eventually, guest};
+use crate::metrics::scrape;
 
-/// Entries that nobody keeps: more than are kept behind a snapshot, and those to the next one.
-const MISSED: usize = 400;
+/// Entries from one snapshot to the next, and entries kept behind one: as few as can be.
+const ENTRIES: u64 = 100;
+const INSTALLED: &str = "a peer's snapshot is installed";
+
+fn forgetful(options: Options) -> Options {
+    options
+        .env("RAFT_SNAPSHOT_ENTRIES", &ENTRIES.to_string())
+        .env("RAFT_KEEP_ENTRIES", &ENTRIES.to_string())
+}
+
+/// An index of a node's log: up to which entry it is `applied`, `purged` and so on.
+async fn upto(node: &Server, what: &str) -> u64 {
+    scrape(node).await.sum("serverv2_raft_index", &[("upto", what)]) as u64
+}
+
+/// Makes guests until the logs of these nodes no longer tell what came after this position.
+async fn forget(nodes: [&Server; 2], after: u64) {
+    let forgotten = || async {
+        for number in 0..40 {
+            guest(nodes[number % 2]).await;
+        }
+        [upto(nodes[0], "purged").await, upto(nodes[1], "purged").await]
+    };
+    eventually("purged logs", forgotten, |purged| purged.iter().all(|upto| *upto > after)).await;
+}
 
 #[tokio::test]
 async fn a_snapshot_in_the_middle_of_battles_leaves_out_no_message_and_no_match() {
     let start = Trio::start_apart(|_, options: Options| {
-        options
-            .env("RAFT_SNAPSHOT_ENTRIES", "100")
-            .env("RAFT_KEEP_ENTRIES", "100")
+        forgetful(options)
             // Nobody is counted out meanwhile: the sockets stay.
             .env("NODE_GONE_AFTER_MS", "600000")
-            // The battle goes on without those who can't choose.
-            .env("TURN_TIME_LIMIT", "1")
+            // The battle goes on without those who can't choose, and is not over too soon.
+            .env("TURN_TIME_LIMIT", "2")
     });
     let (trio, links) = start.await;
     let leader = trio.leader(0).await;
@@ -27,39 +49,54 @@ async fn a_snapshot_in_the_middle_of_battles_leaves_out_no_message_and_no_match(
     let a = Fighter::new(&trio.nodes[away], 0).await;
     let b = Fighter::new(&trio.nodes[second], 1).await;
     let duel = Duel::pair(a, b).await;
-    duel.ready().await;
+    let both_there = Duel::paired(&trio.nodes[away]).await;
     let waiting = Fighter::new(&trio.nodes[away], 2).await;
     waiting.join().await;
+    duel.ready().await;
+    both_there.ready().await;
 
     links.isolate(away);
+    let known = upto(&trio.nodes[leader], "written").await;
     let partner = Fighter::new(&trio.nodes[third], 3).await;
     partner.join().await;
     let room = partner.matched().await;
-    for number in 0..MISSED {
-        guest(&trio.nodes[[second, third][number % 2]]).await;
-    }
-    let turns = || async {
-        messages(&duel.b.client).iter().filter(|message| message.kind == "TURN_END").count()
-    };
-    eventually("two turns without the node", turns, |turns| *turns >= 2).await;
-    assert!(waiting.client.events("matchSuccess").is_empty(), "it can't know");
+    let before = newest(&duel.b);
+    forget([&trio.nodes[second], &trio.nodes[third]], known).await;
+    let first = duel.b.message_after(before, "TURN_END").await;
+    let without = duel.b.message_after(first.sequence, "TURN_END").await.sequence;
+    assert!(newest(&duel.a) < without, "it can't know");
+    assert!(waiting.client.events("matchSuccess").is_empty(), "nor this");
 
     links.heal();
-    let installed = || async { trio.nodes[away].says("a snapshot is coming in") };
+    let installed = || async { trio.nodes[away].says(INSTALLED) };
     eventually("a snapshot for the node that was away", installed, |installed| *installed).await;
     assert_eq!(waiting.matched().await, room);
-    // Both hear the same to the end; the client checks that no number is missing.
-    let surrender = duel.b.surrender();
-    duel.b.submit(&surrender).await;
-    let (end, same) = tokio::join!(duel.a.message("BATTLE_END"), duel.b.message("BATTLE_END"));
-    assert_eq!(end.data, same.data);
-    let (heard, expected) = (messages(&duel.a.client), messages(&duel.b.client));
-    let numbers = |story: &[crate::harness::battle::Message]| -> Vec<i64> {
-        story.iter().map(|message| message.sequence).collect()
-    };
-    assert_eq!(numbers(&heard), numbers(&expected));
-    assert_same_story(&heard, &expected);
+    // The battles of that node go on, with turns that began after the install.
+    for fighter in [&duel.a, &both_there.a, &both_there.b] {
+        let now = newest(fighter).max(without);
+        let turn = fighter.message_after(now, "TURN_ACTION").await;
+        fighter.message_after(turn.sequence, "TURN_END").await;
+    }
+    // Everybody hears the same to the end; the client checks that no number is missing.
+    for (duel, leaves) in [(&duel, &duel.a), (&both_there, &both_there.b)] {
+        leaves.submit(&leaves.surrender()).await;
+        let (end, same) = tokio::join!(duel.a.message("BATTLE_END"), duel.b.message("BATTLE_END"));
+        assert_eq!(end.data, same.data);
+        let stories = [messages(&duel.a.client), messages(&duel.b.client)];
+        let all: Vec<i64> = (0..=end.sequence).collect();
+        assert_eq!(stories.each_ref().map(|story| numbers(story)), [all.clone(), all]);
+        assert_same_story(&stories[0], &stories[1]);
+    }
     assert_eq!(waiting.client.events("matchSuccess").len(), 1);
     let path = format!("/api/v1/auth/check-player/{}", partner.id);
     assert_eq!(Http::get(&trio.nodes[away], &path).send().await.status, 200);
+}
+
+fn numbers(story: &[Message]) -> Vec<i64> {
+    story.iter().map(|message| message.sequence).collect()
+}
+
+/// The number of the last message that a player has heard.
+fn newest(fighter: &Fighter) -> i64 {
+    numbers(&messages(&fighter.client)).last().copied().unwrap_or(-1)
 }
