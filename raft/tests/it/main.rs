@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails here says so by itself")]
 
 mod away;
+mod broken_off;
 mod common;
+#[path = "../../../tests/it/harness/links.rs"]
+#[expect(dead_code, reason = "shared with the tests of the server")]
+mod links;
 mod noise;
 mod peers;
 mod restart;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serverv2_machine::{Digest, NodeId, PackRef, PlayerId};
 use serverv2_raft::{Cluster, ClusterSecret, EffectFeed, NodeConfig, ProposeError, Status};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use crate::common::{DEADLINE, create, player_id, start};
 
@@ -40,6 +41,12 @@ impl Trio {
         Self { configs: configs.collect(), folders, nodes: vec![None, None, None] }
     }
 
+    /// Where the nodes listen for each other.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let listeners = self.configs.iter().flat_map(|config| &config.peer_listener);
+        listeners.map(|listener| listener.local_addr().unwrap().port()).collect()
+    }
+
     pub(crate) async fn started() -> Self {
         let mut trio = Self::prepare();
         trio.start_all([0, 1, 2]).await;
@@ -47,14 +54,20 @@ impl Trio {
     }
 
     pub(crate) async fn start_all<const N: usize>(&mut self, which: [usize; N]) {
-        let starting = which.map(|at| {
-            let config = self.configs[at].clone();
-            tokio::spawn(async move { (at, start(&config).await) })
-        });
-        for started in starting {
-            let (at, node) = started.await.unwrap();
-            self.nodes[at] = Some(node);
+        let starting = which.map(|at| (at, self.begin_to_start(at)));
+        for (at, started) in starting {
+            self.nodes[at] = Some(started.await.unwrap());
         }
+    }
+
+    /// A start that may take its time; [`Self::has_started`] wants the node.
+    pub(crate) fn begin_to_start(&self, at: usize) -> JoinHandle<(Cluster, EffectFeed)> {
+        let config = self.configs[at].clone();
+        tokio::spawn(async move { start(&config).await })
+    }
+
+    pub(crate) fn has_started(&mut self, at: usize, node: (Cluster, EffectFeed)) {
+        self.nodes[at] = Some(node);
     }
 
     pub(crate) fn node(&self, at: usize) -> &Cluster {
@@ -128,16 +141,13 @@ pub(crate) async fn insist(node: &Cluster, number: u8) {
 async fn a_cluster_forms_whichever_starts_first() {
     for order in [[2, 1, 0], [0, 2, 1]] {
         let mut trio = Trio::prepare();
-        let [first, second, third] = order;
         let mut starting = Vec::new();
-        for at in [first, second, third] {
-            let config = trio.configs[at].clone();
-            starting.push(tokio::spawn(async move { (at, start(&config).await) }));
+        for at in order {
+            starting.push((at, trio.begin_to_start(at)));
             tokio::task::yield_now().await;
         }
-        for started in starting {
-            let (at, node) = started.await.unwrap();
-            trio.nodes[at] = Some(node);
+        for (at, started) in starting {
+            trio.has_started(at, started.await.unwrap());
         }
         trio.leader().await;
         let members: BTreeSet<Vec<NodeId>> =

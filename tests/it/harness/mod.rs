@@ -14,7 +14,7 @@ pub(crate) mod knowledge;
 #[path = "../../faults/library.rs"]
 mod library;
 pub(crate) mod light;
-mod links;
+pub(crate) mod links;
 mod log;
 mod patch;
 pub(crate) mod polling;
