@@ -87,7 +87,7 @@ async fn a_leader_that_is_asked_to_stop_ends_in_order_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn all_nodes_are_killed_and_battles_and_queue_go_on_after_the_restart() {
+async fn all_nodes_are_killed_and_battles_rooms_and_queue_go_on_after_the_restart() {
     let mut trio = Trio::start().await;
     let a = Fighter::new(&trio.nodes[0], 0).await;
     let b = Fighter::new(&trio.nodes[1], 1).await;
@@ -95,9 +95,13 @@ async fn all_nodes_are_killed_and_battles_and_queue_go_on_after_the_restart() {
     duel.ready().await;
     duel.attack_once(-1).await;
     duel.a.attack().await;
+    let c = Fighter::new(&trio.nodes[2], 4).await;
+    let d = Fighter::new(&trio.nodes[0], 5).await;
+    let mut room = Duel::pair(c, d).await;
+    room.a.client.ok("ready", &[]).await;
     let mut waiting = Fighter::new(&trio.nodes[2], 2).await;
     waiting.join().await;
-    let before = duel.b.state().await;
+    let (before, before_it_begins) = (duel.b.state().await, room.b.state().await);
 
     trio.nodes.iter_mut().for_each(crate::harness::Server::kill9);
     trio.restart_dead().await;
@@ -107,6 +111,15 @@ async fn all_nodes_are_killed_and_battles_and_queue_go_on_after_the_restart() {
     duel.a.client.resume().await;
     duel.b.attack().await;
     duel.b.message("TURN_END").await;
+
+    room.a.reconnect(&trio.nodes[0]).await;
+    room.b.reconnect(&trio.nodes[1]).await;
+    assert_eq!(room.b.state().await, before_it_begins);
+    room.b.client.ok("ready", &[]).await;
+    let begins = room.a.message("BATTLE_START").await;
+    assert_eq!(begins.sequence, 0, "it waited, and the first one's ready was kept");
+    let (asked, same) = tokio::join!(room.a.wait_until_asked(0), room.b.wait_until_asked(0));
+    assert_eq!(asked, same);
 
     waiting.reconnect(&trio.nodes[0]).await;
     waiting.join().await;

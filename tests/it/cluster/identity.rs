@@ -4,13 +4,13 @@ use crate::harness::cluster::Trio;
 use crate::harness::{Duel, Server, eventually};
 
 /// A follower is started again as the test wants; both sides must say why it is not let in.
-async fn refused(change: impl Fn(&mut Server), why: &str) {
+async fn refused(change: impl FnOnce(&mut Server, usize), why: &str) {
     let mut trio = Trio::start().await;
     let leader = trio.leader(0).await;
     // The lowest id forms clusters, where there is none.
     let stranger = if leader == 0 { 1 } else { 0 };
     trio.nodes[stranger].kill9();
-    change(&mut trio.nodes[stranger]);
+    change(&mut trio.nodes[stranger], stranger);
     let says = || async { [leader, stranger].map(|node| trio.nodes[node].says(why)) };
     eventually("the refusal in both logs", says, |says| *says == [true, true]).await;
     let duel = Duel::paired(&trio.nodes[leader]).await;
@@ -20,7 +20,7 @@ async fn refused(change: impl Fn(&mut Server), why: &str) {
 
 #[tokio::test]
 async fn a_node_with_another_secret_is_refused_and_both_sides_say_so() {
-    let change = |node: &mut Server| {
+    let change = |node: &mut Server, _| {
         node.change("CLUSTER_SECRET", "a secret of somebody else");
         node.start_again();
     };
@@ -29,7 +29,7 @@ async fn a_node_with_another_secret_is_refused_and_both_sides_say_so() {
 
 #[tokio::test]
 async fn a_node_of_a_cluster_with_another_name_is_refused_and_both_sides_say_so() {
-    let change = |node: &mut Server| {
+    let change = |node: &mut Server, _| {
         node.change("CLUSTER_NAME", "staging");
         node.start_again();
     };
@@ -38,7 +38,20 @@ async fn a_node_of_a_cluster_with_another_name_is_refused_and_both_sides_say_so(
 
 #[tokio::test]
 async fn a_member_on_an_empty_folder_is_refused_and_both_sides_say_so() {
-    refused(Server::start_afresh, "has another data folder").await;
+    refused(|node, _| node.start_afresh(), "has another data folder").await;
+}
+
+#[tokio::test]
+async fn a_folder_of_another_cluster_of_the_same_name_and_secret_is_refused_and_both_sides_say_so()
+{
+    let mut other = Trio::start().await;
+    let change = |node: &mut Server, at: usize| {
+        // The id belongs to the folder, so it is that of the same place.
+        other.nodes[at].kill9();
+        node.swap_folders(&mut other.nodes[at]);
+        node.start_again();
+    };
+    refused(change, "it belongs to another cluster").await;
 }
 
 #[tokio::test]

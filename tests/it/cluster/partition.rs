@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::harness::cluster::Trio;
 use crate::harness::process::Options;
 use crate::harness::socket::Client;
-use crate::harness::{Duel, Fighter, Http, eventually, guest};
+use crate::harness::{Duel, Fighter, Http, Server, eventually, guest};
 
 /// A node without a majority answers within 5 s (contract 3.3), and this leaves time for the way.
 const ANSWER_MAX: Duration = Duration::from_secs(7);
+/// By REST, too. No claim about speed: what waits for a majority would wait for as long as there is none.
+const REST_ANSWER_MAX: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_follower_that_is_cut_off_refuses_keeps_its_sockets_and_recovers() {
@@ -43,11 +47,11 @@ async fn cut_off(is_leader: bool) {
     let key = |id: &str| json!({"requestId": id});
     let join = [joining.team.clone(), key("join")];
     let submit = [choice, key("choice")];
-    let (join_refused, choice_refused, cancel_refused, rest_refused) = tokio::join!(
+    let (join_refused, choice_refused, cancel_refused, ()) = tokio::join!(
         refusal(&joining.client, "joinMatchmaking", &join),
         refusal(&duel.a.client, "submitPlayerSelection", &submit),
         refusal(&queued.client, "cancelMatchmaking", &[]),
-        Http::post(&trio.nodes[alone], "/api/v1/auth/create-guest").send(),
+        rest_is_answered(&trio.nodes[alone], &queued.id),
     );
     let texts = |code: &str, details: &str| (code.to_owned(), details.to_owned());
     assert_eq!(join_refused, texts("VALIDATION_ERROR", "Failed to add to matchmaking queue"));
@@ -58,8 +62,6 @@ async fn cut_off(is_leader: bool) {
         duel.a.client.transcript()
     );
     assert_eq!(cancel_refused, texts("CANCEL_FAILED", "CLUSTER_UNAVAILABLE"));
-    rest_refused.assert_error(503, "CLUSTER_UNAVAILABLE", None);
-    assert_eq!(rest_refused.header("retry-after"), "1");
 
     // The majority goes on, and whoever is connected to the node that is alone stays connected.
     guest(&trio.nodes[second]).await;
@@ -80,6 +82,42 @@ async fn cut_off(is_leader: bool) {
     let matched = joining.client.events("matchSuccess").len();
     let wanted = json!(1 - matched);
     eventually("each ticket once", waiting, |queue| *queue == wanted).await;
+}
+
+#[tokio::test]
+async fn the_last_node_that_lives_answers_rest_in_time_and_serves_once_another_is_back() {
+    let mut trio = Trio::start().await;
+    let leader = trio.leader(0).await;
+    for alone in [leader, (leader + 1) % 3] {
+        let known = guest(&trio.nodes[alone]).await;
+        for dying in [(alone + 1) % 3, (alone + 2) % 3] {
+            trio.nodes[dying].kill9();
+        }
+        rest_is_answered(&trio.nodes[alone], &known).await;
+        trio.restart_dead().await;
+        guest(&trio.nodes[alone]).await;
+    }
+}
+
+/// Without a majority REST refuses what would change something or is for the leader to say, and tells
+/// what this node knows by itself: all of it in time.
+async fn rest_is_answered(node: &Server, known: &str) {
+    let rename = json!({"playerId": known, "name": "Nobody"});
+    let check = |id: &str| Http::get(node, &format!("/api/v1/auth/check-player/{id}"));
+    let refused = [
+        Http::post(node, "/api/v1/auth/create-guest"),
+        Http::put(node, "/api/v1/auth/update-player-name").json(&rename),
+        check("nobody-knows-this-one"),
+    ];
+    let told = [check(known), Http::get(node, "/health"), Http::get(node, "/cluster/status")];
+    let answers = join_all(refused.into_iter().chain(told).map(Http::send));
+    let answers = timeout(REST_ANSWER_MAX, answers).await.expect("each is answered in time");
+    let (refused, told) = answers.split_at(3);
+    for answer in refused {
+        answer.assert_error(503, "CLUSTER_UNAVAILABLE", None);
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    assert_eq!([200; 3], [0, 1, 2].map(|at| told[at].status.as_u16()), "{told:?}");
 }
 
 async fn refusal(client: &Client, name: &str, args: &[Value]) -> (String, String) {

@@ -250,6 +250,12 @@ impl Server {
         self.start_again();
     }
 
+    /// Gives each the other's folder. Both must be dead.
+    pub(crate) fn swap_folders(&mut self, other: &mut Self) {
+        assert!(!self.is_running() && !other.is_running(), "somebody writes to a folder");
+        std::mem::swap(&mut self.folder, &mut other.folder);
+    }
+
     /// Asks it to stop (SIGTERM) and waits for its end, which must be an orderly one.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         signal("TERM", self.pid());
