@@ -65,8 +65,9 @@ impl App {
     ) -> Result<Arc<Self>, AppError> {
         let engines = Engines::load(settings.packs_dir.as_deref())?;
         let (cluster, feed) = Cluster::start(node_config(&settings, engines.packs())).await?;
-        let gateway = Gateway::start(&cluster, feed, engines, gateway_settings(&settings))
-            .map_err(AppError::Workers)?;
+        let gateway =
+            Gateway::start(&cluster, feed, engines, gateway_settings(&settings, &connections))
+                .map_err(AppError::Workers)?;
         let app = Arc::new(Self {
             settings,
             cluster,
@@ -87,7 +88,7 @@ fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn gateway_settings(settings: &Settings) -> GatewaySettings {
+fn gateway_settings(settings: &Settings, connections: &LocalConnections) -> GatewaySettings {
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     GatewaySettings {
         grace_ms: ms(settings.disconnect_grace),
@@ -102,7 +103,7 @@ fn gateway_settings(settings: &Settings) -> GatewaySettings {
             overruns_max: settings.socket_overruns_max,
         },
         payload_bytes_max: settings.socket_payload_bytes_max,
-        sockets_max: 2 * settings.connections_max,
+        sockets_max: 2 * connections.max(),
     }
 }
 
@@ -212,6 +213,7 @@ pub(crate) mod testing {
 
     use super::*;
     use crate::config::{self, Mode, Sources};
+    use crate::open_files::CONNECTIONS_USUAL;
 
     /// A started node.
     pub(crate) struct Node {
@@ -230,7 +232,8 @@ pub(crate) mod testing {
             given.insert("DATA_DIR", folder.path().to_str().unwrap().to_owned());
             let sources = Sources { flags: given, env: &|_| None, file: None };
             let settings = config::load(Mode::Dev, &sources).unwrap();
-            let connections = LocalConnections::new(settings.connections_max);
+            let connections =
+                LocalConnections::new(settings.connections_max.unwrap_or(CONNECTIONS_USUAL));
             let app = App::start(settings, Arc::default(), connections).await.unwrap();
             Self { app, _folder: folder }
         }

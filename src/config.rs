@@ -46,8 +46,8 @@ pub struct Settings {
     pub port: u16,
     /// Origins that browsers may call from, without a slash at the end.
     pub cors_origins: Vec<String>,
-    /// Connections served at once; one more is closed as soon as it is accepted.
-    pub connections_max: usize,
+    /// Connections served at once, if it was said; one more is closed as soon as it is accepted.
+    pub connections_max: Option<usize>,
     /// Largest request body, bytes.
     pub body_bytes_max: usize,
 
@@ -147,7 +147,7 @@ impl Settings {
             bind_host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
             cors_origins: Vec::new(),
-            connections_max: 0,
+            connections_max: None,
             body_bytes_max: 0,
             node_id: 0,
             data_dir: PathBuf::new(),

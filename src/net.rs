@@ -155,6 +155,11 @@ impl LocalConnections {
         Some(CutStream { stream, connection, stalled: None, place })
     }
 
+    /// How many there may be.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// How many are open.
     pub fn count(&self) -> usize {
         *self.count.borrow()

@@ -47,7 +47,7 @@ pub(super) fn serve(settings: Settings, is_child: bool) -> Result<(), ServeError
 }
 
 async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError> {
-    open_files::raise_limit(settings.connections_max);
+    let connections_max = open_files::connections_max(settings.connections_max);
     let mut signal = StopSignal::listen().map_err(ServeError::Signals)?;
     if is_child {
         signal.listen_to_input().map_err(ServeError::Signals)?;
@@ -59,7 +59,7 @@ async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError>
     // Port 0 was a wish; from here on it is a fact.
     settings.port = bound.port();
     let readiness = Arc::<LocalReadiness>::default();
-    let connections = LocalConnections::new(settings.connections_max);
+    let connections = LocalConnections::new(connections_max);
     let start = App::start(settings.clone(), readiness.clone(), connections.clone());
     let app = tokio::select! {
         started = while_starting(&listener, &connections, &readiness, &settings, start) => started?,

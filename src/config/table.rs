@@ -164,8 +164,9 @@ pub static SETTINGS: &[Setting] = &[
         text("a comma-separated list of origins like https://game.example (no path, no wildcard)",
             |s, v| origins(v).map(|v| s.cors_origins = v)),
         "Web pages from these origins may call the server."),
-    row("CONNECTIONS_MAX", "connections-max", HTTP, Always("20000"),
-        number("", 1, 1_000_000, |s, n| s.connections_max = n as usize),
+    row("CONNECTIONS_MAX", "connections-max", HTTP,
+        Unset("20000, or 256 less than the hard limit of open files where that is fewer"),
+        number("", 1, 1_000_000, |s, n| s.connections_max = Some(n as usize)),
         "Connections served at once. One more is closed as soon as it is accepted. Each needs an open \
          file: the limit is raised to the hard one at start, which must be this and 256 more."),
     row("BODY_BYTES_MAX", "body-bytes-max", HTTP, Always("10485760"),

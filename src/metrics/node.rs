@@ -45,7 +45,7 @@ impl NodeSample {
             stats: app.stats.now(app),
             gateway: GatewaySample {
                 connections: connections.count(),
-                connections_max: app.settings.connections_max,
+                connections_max: connections.max(),
                 refused: connections.refused(),
                 stalled: connections.stalled(),
                 sockets: gateway.socket_count(),

@@ -16,6 +16,7 @@ use crate::harness::cluster::Trio;
 use crate::harness::light::{Gone, Ledger, Light, Manner};
 use crate::harness::process::Options;
 use crate::harness::{Raw, Server, connected_guest, guest, raise_open_files};
+use crate::metrics::scrape;
 
 /// Quick players, who stay below the events that a socket may send.
 const QUICK: Manner = Manner { think_ms: (100, 200), animates: 8, dreams: 0 };
@@ -92,6 +93,20 @@ async fn a_low_soft_limit_of_open_files_cuts_nobody_off() {
     let sockets = join_all(dialing).await;
     one_more(&server).await;
     drop(sockets);
+}
+
+#[tokio::test]
+async fn a_low_hard_limit_of_open_files_means_fewer_connections_and_a_warning_only_if_more_were_asked_for()
+ {
+    const WARNING: &str = "CONNECTIONS_MAX needs more open files than the system allows";
+    let low = || Options::default().open_files_at_most(1_000);
+    let max = async |server: &Server| scrape(server).await.sum("serverv2_connections_max", &[]);
+
+    let server = low().start().await;
+    assert_eq!((max(&server).await, server.says(WARNING)), (744.0, false));
+    assert!(server.says("connections=744"), "{}", server.log().tail());
+    let server = low().env("CONNECTIONS_MAX", "2000").start().await;
+    assert_eq!((max(&server).await, server.says(WARNING)), (2_000.0, true));
 }
 
 /// The node takes one more client and answers it.

@@ -35,8 +35,8 @@ pub(crate) struct Options {
     may_panic: bool,
     /// On a disk that can be made to fail.
     faulty_disk: bool,
-    /// Soft limit of open files at its start.
-    open_files: Option<u32>,
+    /// Limits of open files at its start, as `ulimit` takes them.
+    open_files: Option<String>,
 }
 
 impl Options {
@@ -73,7 +73,13 @@ impl Options {
 
     /// Starts with this soft limit of open files.
     pub(crate) fn open_files(mut self, limit: u32) -> Self {
-        self.open_files = Some(limit);
+        self.open_files = Some(format!("-Sn {limit}"));
+        self
+    }
+
+    /// Starts with this limit of open files, soft and hard.
+    pub(crate) fn open_files_at_most(mut self, limit: u32) -> Self {
+        self.open_files = Some(format!("-n {limit}"));
         self
     }
 
@@ -346,11 +352,11 @@ struct Process {
 
 impl Process {
     fn launch(options: &Options, folder: &Path, disk: BTreeMap<&str, PathBuf>) -> Self {
-        let mut command = match options.open_files {
+        let mut command = match &options.open_files {
             None => Command::new(BINARY),
             Some(limit) => {
                 let mut shell = Command::new("/bin/sh");
-                let script = format!("ulimit -Sn {limit} && exec \"$0\" \"$@\"");
+                let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
                 shell.args(["-c", &script, BINARY]);
                 shell
             }
