@@ -1,4 +1,4 @@
-# The three commands of this project, and what each one means. `make help` prints them.
+# The commands of this project, and what each one means. `make help` prints them.
 #
 # CARGO_TARGET_DIR is respected: set it, and everything is built and found there.
 
@@ -11,7 +11,10 @@ SERVER := $(abspath $(TARGET_DIR))/debug/serverv2
 # Most tests of tests/it wait for a server, not for the processor: more of them than there are cores.
 TEST_THREADS ?= 6
 
-.PHONY: help demo test check fix setup test-rust test-clients
+# Idle sockets, battles and seconds.
+LOAD ?= 10000 500 60
+
+.PHONY: help demo test check fix load setup test-rust test-clients
 
 help: ## Print what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +32,9 @@ check: ## Format, lints, licences: reads only.
 
 fix: ## Format the code in place.
 	cargo fmt --all
+
+load: ## Fill a node with 10,000 idle sockets and 500 battles; fails if anybody suffers. Set LOAD for others.
+	cargo bench --locked --bench load -- $(LOAD)
 
 setup: ## Install the programs and packages that the tests need; quick when they are there.
 	@bash tests/setup/debian.sh

@@ -63,6 +63,18 @@ impl Ledger {
         *self.ends.lock().entry(how.to_owned()).or_default() += 1;
     }
 
+    /// How many answers there were to this event.
+    #[allow(dead_code, reason = "only the bench asks")]
+    pub(crate) fn acks_of(&self, name: &str) -> usize {
+        self.acks.lock().get(name).map_or(0, Vec::len)
+    }
+
+    /// How many battles ended in any other way for one of the two players.
+    #[allow(dead_code, reason = "only the bench asks")]
+    pub(crate) fn ended_otherwise_than(&self, how: &str) -> u64 {
+        self.ends.lock().iter().filter(|(end, _)| *end != how).map(|(_, count)| count).sum()
+    }
+
     /// How many battles ended so for one of the two players.
     pub(crate) fn ended(&self, how: &str) -> u64 {
         self.ends.lock().get(how).copied().unwrap_or_default()
