@@ -208,8 +208,10 @@ async fn not_queued(nodes: &[Server], players: &mut [Fighter]) -> Vec<String> {
 
 async fn is_queued(node: &Server, player: &mut Fighter) -> Result<(), String> {
     let dial = Dial::player(node, &player.id).session(&player.session);
-    player.client = dial.try_open().await?;
-    let state = player.client.ask("getState", &[]).await;
+    let newer = dial.try_open().await?;
+    // Once the newer socket is answered the session is its own, and the older one's close means nothing.
+    let state = newer.ask("getState", &[]).await;
+    player.client = newer;
     match state["status"] == "SUCCESS" {
         true if has_whole_team(&state, player) => Ok(()),
         true => Err(format!("without the whole team: {state}")),
