@@ -5,6 +5,7 @@
 //! `POWERCUT_CYCLES` asks for more cuts, `SEED` for a certain plan.
 
 mod load;
+mod queued;
 mod teams;
 mod votes;
 
@@ -13,16 +14,15 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use serde_json::{Value, json};
 
 use self::load::{Load, Sizes};
-use self::teams::{LongPack, PETS};
+use self::queued::not_queued;
+use self::teams::LongPack;
 use self::votes::Votes;
 use crate::harness::cluster::Trio;
 use crate::harness::guests::missing;
 use crate::harness::process::Options;
-use crate::harness::team::secret_name;
-use crate::harness::{Dial, Duel, Fighter, Server};
+use crate::harness::{Duel, Fighter, Server};
 
 const CYCLES: usize = 3;
 
@@ -54,14 +54,14 @@ async fn disks_that_only_say_that_they_sync_are_noticed() {
     load.until_all_sizes(&trio.nodes).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     cut_power(&mut trio.nodes, &[0, 1, 2], async {}).await;
-    let mut told = load.stop(&trio.nodes).await;
+    let told = load.stop(&trio.nodes).await;
     assert!(!told.guests.is_empty() && !told.queued.is_empty());
     // They have forgotten that there was a cluster, and form a new one.
     trio.restart_dead().await;
     votes.check(&trio.nodes, &[0, 1, 2]);
     assert_eq!(votes.wrong.len(), 3, "of each node's vote: {:?}", votes.wrong);
     assert_eq!(missing(&trio.nodes, &told.guests).await.len(), told.guests.len(), "of all");
-    let lost = not_queued(&trio.nodes, &mut told.queued).await;
+    let lost = not_queued(&trio.nodes, &told.queued).await;
     assert_eq!(lost.len(), told.queued.len(), "of all who queued");
 }
 
@@ -162,11 +162,11 @@ async fn keep_cutting(
             let elected = async { outcome.new_votes += votes.until_newer(moment).await };
             outcome.undone += cut_power(nodes, &victims, elected).await;
         }
-        let mut told = load.stop(nodes).await;
+        let told = load.stop(nodes).await;
         restart(nodes).await;
         votes.check(nodes, &victims);
         outcome.lost = missing(nodes, &told.guests).await;
-        outcome.lost.extend(not_queued(nodes, &mut told.queued).await);
+        outcome.lost.extend(not_queued(nodes, &told.queued).await);
         outcome.lost.extend(std::mem::take(&mut votes.wrong));
         outcome.entries = [0, 1, 2].map(|at| outcome.entries[at] + written[at]);
         outcome.queued += told.queued.len();
@@ -193,45 +193,4 @@ async fn cut_power(
     pause.await;
     others.iter().for_each(|victim| nodes[*victim].kill9());
     victims.iter().map(|victim| nodes[*victim].roll_back_disk()).sum()
-}
-
-/// Who of these is in no battle with the whole team, nor in the queue.
-async fn not_queued(nodes: &[Server], players: &mut [Fighter]) -> Vec<String> {
-    let mut lost = Vec::new();
-    for (number, player) in players.iter_mut().enumerate() {
-        if let Err(why) = is_queued(&nodes[number % nodes.len()], player).await {
-            lost.push(format!("{} was queued: {why}", player.id));
-        }
-    }
-    lost
-}
-
-async fn is_queued(node: &Server, player: &mut Fighter) -> Result<(), String> {
-    let dial = Dial::player(node, &player.id).session(&player.session);
-    let newer = dial.try_open().await?;
-    // Once the newer socket is answered the session is its own, and the older one's close means nothing.
-    let state = newer.ask("getState", &[]).await;
-    player.client = newer;
-    match state["status"] == "SUCCESS" {
-        true if has_whole_team(&state, player) => Ok(()),
-        true => Err(format!("without the whole team: {state}")),
-        false => had_ticket(player).await,
-    }
-}
-
-fn has_whole_team(state: &Value, player: &Fighter) -> bool {
-    let state = state.to_string();
-    (0..PETS).all(|slot| state.contains(&secret_name(slot, &player.id)))
-}
-
-/// Takes the player's ticket away: the queue is shorter than before if there was one.
-async fn had_ticket(player: &Fighter) -> Result<(), String> {
-    let counts = || player.client.ok("getServerState", &[]);
-    let queue = |counts: &Value| counts["matchmakingQueue"].as_u64();
-    let before = counts().await;
-    let cancelled = player.client.ok("cancelMatchmaking", &[]).await;
-    assert_eq!(cancelled, json!({"status": "CANCELED"}));
-    let after = counts().await;
-    let is_shorter = queue(&after) < queue(&before);
-    if is_shorter { Ok(()) } else { Err(format!("in no battle, {before} before, {after} after")) }
 }

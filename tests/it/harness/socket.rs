@@ -90,6 +90,7 @@ impl Dial {
             records.iter().find_map(|record| match record {
                 Record::Connected { .. } => Some(Ok(())),
                 Record::Refused(text) => Some(Err(text.clone())),
+                Record::Closed { why } => Some(Err(why.clone())),
                 _ => None,
             })
         });
@@ -177,6 +178,12 @@ impl Client {
             })
         });
         found.await
+    }
+
+    /// As [`Client::ask`]; `None` if the connection ends before the answer comes.
+    pub(crate) async fn ask_or_end(&self, name: &str, args: &[Value]) -> Option<Value> {
+        let id = self.emit_for_ack(name, args).await;
+        self.ack_or_end(id).await
     }
 
     /// Asks and gives the data of the success; `Null` if it has none.

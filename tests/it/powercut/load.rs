@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::teams::team;
 use crate::harness::disk::Disk;
 use crate::harness::guests::Callers;
-use crate::harness::{Fighter, Server, eventually};
+use crate::harness::{Fighter, Http, Server, eventually};
 use crate::metrics::scrape;
 
 /// Callers of each node that make guests.
@@ -71,8 +71,7 @@ impl Joiner {
     /// Queues, once more perhaps. False: the connection is gone.
     async fn join(&mut self) -> bool {
         let team = std::slice::from_ref(&self.fighter.team);
-        let id = self.fighter.client.emit_for_ack("joinMatchmaking", team).await;
-        let ack = self.fighter.client.ack_or_end(id).await;
+        let ack = self.fighter.client.ask_or_end("joinMatchmaking", team).await;
         self.is_queued |=
             ack.as_ref().is_some_and(|ack| ack["data"] == json!({"status": "QUEUED"}));
         ack.is_some()
@@ -96,6 +95,11 @@ pub(super) struct Load {
 impl Load {
     /// Begins; one of the nodes has the crowd.
     pub(super) async fn on(nodes: &[Server], crowded: usize) -> Self {
+        for node in nodes {
+            // One that has just come back may be without a leader for a moment.
+            let ask = || Http::post(node, "/api/v1/auth/create-guest").send();
+            eventually("a guest", ask, |answer| answer.status == 200).await;
+        }
         let (late, stop) = (watch::Sender::new(false), Arc::<AtomicBool>::default());
         let mut joining = JoinSet::new();
         let crowd = joiners(&nodes[crowded], CROWD).await;
