@@ -1,7 +1,6 @@
 //! A process that hangs is counted out; when it goes on, it comes back as a new one.
 
 use crate::harness::cluster::Trio;
-use crate::harness::process::Options;
 use crate::harness::{DEADLINE, Dial, Duel, Fighter, eventually, guest};
 
 #[tokio::test]
@@ -15,8 +14,7 @@ async fn a_leader_that_hung_comes_back_and_its_players_with_it() {
 }
 
 async fn hang(is_leader: bool) {
-    let strict = |_, options: Options| options.env("NODE_GONE_AFTER_MS", "1000");
-    let trio = Trio::start_with(strict).await;
+    let trio = Trio::start().await;
     let leader = trio.leader(0).await;
     let hanging = if is_leader { leader } else { (leader + 1) % 3 };
     let others = [(hanging + 1) % 3, (hanging + 2) % 3];
