@@ -152,7 +152,8 @@ impl Dispatcher {
             Effect::TicketAdded { .. }
             | Effect::TicketRemoved { .. }
             | Effect::SeatLost { .. }
-            | Effect::SeatBack { .. } => {}
+            | Effect::SeatBack { .. }
+            | Effect::TokensRevoked { .. } => {}
             Effect::NodeCountedOut { node, .. } => {
                 // Their sessions are lost with this node's former life: they come back as new ones.
                 if *node == self.me() {

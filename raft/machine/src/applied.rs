@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{
-    AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command, CreatePlayer,
-    EndBattle, JoinQueue, LeaveQueue, NodeGone, NodeUp, OpenSession, RaiseLevel, RenamePlayer,
-    Request, Tick, TickBattle,
+    AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command,
+    CreateGuestWithTokens, CreatePlayer, EndBattle, JoinQueue, LeaveQueue, NodeGone, NodeUp,
+    OpenSession, RaiseLevel, RefreshTokens, RenamePlayer, Request, RevokeToken, Tick, TickBattle,
 };
 use crate::effect::Effect;
 use crate::ids::{RequestId, RoomId, Seat};
 use crate::records::Player;
+use crate::tokens::TokenPair;
 
 /// The result of one proposal, the same on every node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub enum Reply {
     Abandoned(Abandoned),
     /// The input has its number.
     Numbered(Numbered),
+    /// What to sign.
+    Issued(Issued),
 }
 
 impl fmt::Display for Reply {
@@ -66,6 +69,7 @@ impl fmt::Display for Reply {
             Self::Abandoned(Abandoned { room: None }) => f.write_str("nothing to abandon"),
             Self::Abandoned(Abandoned { room: Some(room) }) => write!(f, "abandoned {room}"),
             Self::Numbered(Numbered { number, .. }) => write!(f, "input #{number}"),
+            Self::Issued(Issued { player, pair }) => write!(f, "issued {pair} to {}", player.id),
         }
     }
 }
@@ -104,7 +108,16 @@ pub struct Numbered {
     pub number: u32,
 }
 
-/// A refusal: nothing changed, with one exception that says so. A value with a stable code, not a
+/// What the shell signs: a pair of tokens and whose they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// Whose.
+    pub player: Player,
+    /// The tokens.
+    pub pair: TokenPair,
+}
+
+/// A refusal: nothing changed, with two exceptions that say so. A value with a stable code, not a
 /// failure. Append-only like [`Reply`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
@@ -174,6 +187,16 @@ pub enum Rejection {
     /// The client used this request id for something else.
     #[error("this request id was used for another command")]
     KeyReused,
+    /// The token's family was revoked, or it belongs to somebody else.
+    #[error("the token is revoked")]
+    TokenRevoked,
+    /// The refresh token was exchanged before, and not just now: somebody has a copy, so all tokens of
+    /// its family are revoked from here on.
+    #[error("the refresh token was used before; its family is revoked")]
+    TokenReused,
+    /// No more revocations can be kept.
+    #[error("too many revocations")]
+    RevocationsFull,
 }
 
 impl Rejection {
@@ -187,6 +210,7 @@ impl Rejection {
                 | Self::NoPack
                 | Self::NotEverywhere
                 | Self::WindowFull
+                | Self::RevocationsFull
         )
     }
 
@@ -215,6 +239,9 @@ impl Rejection {
             Self::NodesFull => "NODES_FULL",
             Self::NodeUnknown => "NODE_UNKNOWN",
             Self::KeyReused => "KEY_REUSED",
+            Self::TokenRevoked => "TOKEN_REVOKED",
+            Self::TokenReused => "TOKEN_REUSED",
+            Self::RevocationsFull => "REVOCATIONS_FULL",
         }
     }
 }
@@ -276,6 +303,9 @@ requests! {
     EndBattle => Done,
     AbortBattle => Done,
     Tick => Done,
+    RefreshTokens => Issued,
+    RevokeToken => Done,
+    CreateGuestWithTokens => Issued,
 }
 
 replies! {
@@ -285,6 +315,7 @@ replies! {
     Queued => Queued,
     Abandoned => Abandoned,
     Numbered => Numbered,
+    Issued => Issued,
 }
 
 /// An entry as applied, handed to everyone who follows the effect feed.

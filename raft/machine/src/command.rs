@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::applied::{Reply, Unexpected};
 use crate::clock::{LogTime, WallTime};
 use crate::ids::{
-    ClientKey, Incarnation, NodeId, PlayerId, RequestId, RoomId, SessionKey, SocketId,
+    ClientKey, Incarnation, NodeId, PlayerId, RequestId, RoomId, SessionKey, SocketId, TokenId,
 };
 use crate::input::{Clocks, Digest, Input, Outcome, PackRef};
+use crate::tokens::Lifetimes;
 
 /// One log entry: proposals in the order in which they are applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +93,9 @@ pub enum Command {
     EndBattle(EndBattle),
     AbortBattle(AbortBattle),
     Tick(Tick),
+    RefreshTokens(RefreshTokens),
+    RevokeToken(RevokeToken),
+    CreateGuestWithTokens(CreateGuestWithTokens),
 }
 
 impl Command {
@@ -114,6 +118,9 @@ impl Command {
             Self::EndBattle(_) => 13,
             Self::AbortBattle(_) => 14,
             Self::Tick(_) => 15,
+            Self::RefreshTokens(_) => 16,
+            Self::RevokeToken(_) => 17,
+            Self::CreateGuestWithTokens(_) => 18,
         }
     }
 }
@@ -285,6 +292,37 @@ pub struct AbortBattle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick;
 
+/// Exchange a refresh token for a new pair (see `tokens.rs`). Its signature and its expiry were checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshTokens {
+    /// Whose token it is.
+    pub player: PlayerId,
+    /// The token's id.
+    pub token: TokenId,
+    /// How long it would be valid still, milliseconds.
+    pub remaining_ms: u64,
+    /// How long the new pair is valid.
+    pub lifetimes: Lifetimes,
+}
+
+/// Accept this token no longer, nor any other of its family. It may be revoked already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeToken {
+    /// The token's id.
+    pub token: TokenId,
+    /// How long it would be valid still, milliseconds.
+    pub remaining_ms: u64,
+}
+
+/// A new guest account that proves by token to be itself, and its first pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateGuestWithTokens {
+    /// The account.
+    pub guest: CreatePlayer,
+    /// How long the pair is valid.
+    pub lifetimes: Lifetimes,
+}
+
 macro_rules! display {
     ($($name:ident($this:ident, $f:ident) $body:expr;)*) => {$(
         impl fmt::Display for $name {
@@ -313,6 +351,9 @@ display! {
     EndBattle(c, f) write!(f, "end-battle {} after={} {} digest={}", c.room, c.after, c.outcome, c.digest);
     AbortBattle(c, f) write!(f, "abort-battle {} after={}", c.room, c.after);
     Tick(_c, f) f.write_str("tick");
+    RefreshTokens(c, f) write!(f, "refresh-tokens {} of {} left={}ms {}", c.token, c.player, c.remaining_ms, c.lifetimes);
+    CreateGuestWithTokens(c, f) write!(f, "{} with tokens {}", c.guest, c.lifetimes);
+    RevokeToken(c, f) write!(f, "revoke-token {} left={}ms", c.token, c.remaining_ms);
 }
 
 impl fmt::Display for Command {
@@ -334,6 +375,9 @@ impl fmt::Display for Command {
             Self::EndBattle(c) => c.fmt(f),
             Self::AbortBattle(c) => c.fmt(f),
             Self::Tick(c) => c.fmt(f),
+            Self::RefreshTokens(c) => c.fmt(f),
+            Self::RevokeToken(c) => c.fmt(f),
+            Self::CreateGuestWithTokens(c) => c.fmt(f),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What happens by itself when log time passes: the end of graces, the end of overaged rooms, the
-//! removal of ended rooms and of suspended tickets.
+//! removal of ended rooms and of suspended tickets, the end of token families and revocations.
 //!
-//! The set is derived from tickets and rooms, and rebuilt after a restore. Things due at the same
+//! The set is derived from tickets, rooms and tokens, and rebuilt after a restore. Things due at the same
 //! time happen in the order of [`Due`]; none of them makes another one due at once.
 
 use std::collections::BTreeSet;
 
 use crate::clock::LogTime;
-use crate::ids::{RoomId, Seat, SessionKey};
+use crate::ids::{FamilyId, RoomId, Seat, SessionKey};
 use crate::input::LeaveReason;
 use crate::limits::ROOM_AGE_MAX_MS;
 use crate::machine::{Machine, Turn};
@@ -23,6 +23,10 @@ pub(crate) enum Due {
     RoomRemoval(RoomId),
     /// A suspended ticket's session has not come back.
     TicketDrop(SessionKey),
+    /// No token of a family can be valid any more.
+    FamilyEnd(FamilyId),
+    /// No token of a revoked family can be valid any more.
+    RevocationEnd(FamilyId),
 }
 
 /// All that will happen, by time.
@@ -61,16 +65,24 @@ impl Machine {
                 Due::RoomAge(room) => self.finish(turn, room, None),
                 Due::RoomRemoval(room) => self.remove_room(turn, room),
                 Due::TicketDrop(session) => self.drop_ticket(turn, &session),
+                Due::FamilyEnd(family) => drop(self.tokens.forget(family)),
+                Due::RevocationEnd(family) => self.tokens.end_revocation(family),
             }
         }
         self.pair(turn);
     }
 
-    /// Derives the set from tickets and rooms, as it would have grown with them.
+    /// Derives the set from tickets, rooms and tokens, as it would have grown with them.
     pub(crate) fn rebuild_due(&mut self) {
         self.due = DueSet::default();
         for (session, drop_at) in self.queue.suspended() {
             self.due.add(drop_at, Due::TicketDrop(session));
+        }
+        for (family, at) in self.tokens.family_ends() {
+            self.due.add(at, Due::FamilyEnd(family));
+        }
+        for (family, at) in self.tokens.revocation_ends() {
+            self.due.add(at, Due::RevocationEnd(family));
         }
         for (id, room) in self.rooms.iter() {
             if let Some(end) = &room.end {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::ids::{NodeId, PlayerId, RoomId, Seat, SessionKey, SocketId};
+use crate::ids::{NodeId, PlayerId, RoomId, Seat, SessionKey, SocketId, TokenId};
 use crate::input::{BattleSetup, Digest, NumberedInput, Outcome};
 
 /// One thing to be told, in the order in which it happened.
@@ -122,6 +122,11 @@ pub enum Effect {
         /// Which of its processes.
         incarnation: crate::ids::Incarnation,
     },
+    /// This token and all others of its family are accepted no longer: whoever is connected by one goes.
+    TokensRevoked {
+        /// The one that was presented.
+        token: TokenId,
+    },
 }
 
 impl fmt::Display for Effect {
@@ -160,6 +165,7 @@ impl fmt::Display for Effect {
             Self::NodeCountedOut { node, incarnation } => {
                 write!(f, "node-counted-out {node}.{}", incarnation.0)
             }
+            Self::TokensRevoked { token } => write!(f, "tokens-revoked {token}"),
         }
     }
 }

@@ -21,7 +21,7 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 #[error("not a valid id")]
 pub struct BadId;
 
-/// 21 characters of `A-Z a-z 0-9 _ -`: the form of player, pet, room and animation ids (contract 0.2).
+/// 21 characters of `A-Z a-z 0-9 _ -`: the form of player, pet, room, token and animation ids (contract 0.2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NanoId([u8; NANO_ID_LEN]);
 
@@ -46,12 +46,12 @@ impl FromStr for NanoId {
 
     fn from_str(text: &str) -> Result<Self, BadId> {
         let bytes: [u8; NANO_ID_LEN] = text.as_bytes().try_into().map_err(|_| BadId)?;
-        if bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
-            Ok(Self(bytes))
-        } else {
-            Err(BadId)
-        }
+        if is_nano(&bytes) { Ok(Self(bytes)) } else { Err(BadId) }
     }
+}
+
+fn is_nano(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 impl fmt::Display for NanoId {
@@ -114,6 +114,28 @@ nano_newtype!(
     PlayerId
 );
 nano_newtype!(
+    /// The `jti` of a token. Its first 14 characters name the token's family, which all tokens of one
+    /// login share; the rest tells the family's tokens apart.
+    TokenId
+);
+
+impl TokenId {
+    /// The family that this id names.
+    pub fn family(&self) -> FamilyId {
+        let mut family = [0; FAMILY_ID_LEN];
+        family.copy_from_slice(&self.0.0[..FAMILY_ID_LEN]);
+        FamilyId(family)
+    }
+
+    /// The token of this family with the end of that id.
+    pub(crate) fn in_family(family: FamilyId, end: NanoId) -> Self {
+        let mut id = end;
+        id.0[..FAMILY_ID_LEN].copy_from_slice(&family.0);
+        Self(id)
+    }
+}
+
+nano_newtype!(
     /// One battle room; derived from log position and seed, so it is unique for ever.
     RoomId
 );
@@ -171,6 +193,27 @@ text_newtype!(
     /// A request id chosen by a client (`requestId`, `Idempotency-Key`).
     ClientKey, KEY_LEN_MAX, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 );
+
+/// How many characters of a [`TokenId`] name its family.
+const FAMILY_ID_LEN: usize = 14;
+
+/// All tokens that follow from one login: they are revoked together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FamilyId([u8; FAMILY_ID_LEN]);
+
+impl<'de> Deserialize<'de> for FamilyId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = <[u8; FAMILY_ID_LEN]>::deserialize(deserializer)?;
+        if is_nano(&bytes) { Ok(Self(bytes)) } else { Err(D::Error::custom(BadId)) }
+    }
+}
+
+impl fmt::Display for FamilyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.0).expect("only ASCII is ever stored"))
+    }
+}
 
 /// What tickets, seats and connections belong to: a login context of a player.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

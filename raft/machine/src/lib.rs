@@ -28,6 +28,7 @@
 //! | seat | one side of a room: A is the older ticket. *Lost* during the grace, *gone* after it |
 //! | bound | said of a seat whose session took the place of a lost one |
 //! | home | the node that proposes a battle's ticks and its end first |
+//! | family | all tokens that follow from one login; revoked together |
 //! | process | one start of a node, told apart by its incarnation |
 //! | window | the answers that are remembered for one process's requests |
 //! | due | what happens by itself at a log time; [`Machine::next_deadline`] says when |
@@ -60,22 +61,25 @@ mod rooms;
 mod seats;
 mod sessions;
 mod snapshot;
+mod tokens;
 mod view;
 
 pub use applied::{
-    Abandoned, Applied, AppliedEntry, Done, Numbered, Opened, Queued, Rejection, Reply, Unexpected,
+    Abandoned, Applied, AppliedEntry, Done, Issued, Numbered, Opened, Queued, Rejection, Reply,
+    Unexpected,
 };
 pub use clock::{LogTime, WallTime};
 pub use codec::{CodecError, decode_entry, encode_entry, encoded_len};
 pub use command::{
-    AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command, CreatePlayer,
-    EndBattle, Entry, Floor, JoinQueue, KeyScope, LeaveQueue, NodeGone, NodeUp, OpenSession,
-    Proposal, RaiseLevel, RenamePlayer, Request, ScopedKey, Tick, TickBattle,
+    AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command,
+    CreateGuestWithTokens, CreatePlayer, EndBattle, Entry, Floor, JoinQueue, KeyScope, LeaveQueue,
+    NodeGone, NodeUp, OpenSession, Proposal, RaiseLevel, RefreshTokens, RenamePlayer, Request,
+    RevokeToken, ScopedKey, Tick, TickBattle,
 };
 pub use effect::Effect;
 pub use ids::{
-    BadId, ClientKey, Incarnation, NanoId, NodeId, PlayerId, RequestId, RoomId, Seat, SessionId,
-    SessionKey, SocketId,
+    BadId, ClientKey, FamilyId, Incarnation, NanoId, NodeId, PlayerId, RequestId, RoomId, Seat,
+    SessionId, SessionKey, SocketId, TokenId,
 };
 pub use input::{
     BattleSetup, Clocks, Digest, EndReason, Input, LeaveReason, NumberedInput, Outcome, PackRef,
@@ -84,4 +88,5 @@ pub use input::{
 pub use machine::{Machine, Position};
 pub use records::{MemoryRecords, Player, Records};
 pub use snapshot::{LATEST_LEVEL, Snapshot, SnapshotV1};
+pub use tokens::{Lifetimes, TokenPair};
 pub use view::{Counts, EndView, NodeView, RoomView, SeatView, SessionView, TicketView};

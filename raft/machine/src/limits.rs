@@ -58,6 +58,13 @@ pub const CLIENT_KEYS_PER_SCOPE_MAX: usize = 64;
 pub const CLIENT_KEY_SCOPES_MAX: usize = 200_000;
 /// How long a client-chosen request id is remembered, log time.
 pub const CLIENT_KEY_MS: u64 = 600_000;
+/// Token families whose newest refresh token is known; the one refreshed least recently is forgotten,
+/// and whoever presents a token of it begins a new one.
+pub const TOKEN_FAMILIES_MAX: usize = 200_000;
+/// Revocations in force; another is refused (`REVOCATIONS_FULL`), and none is ever forgotten early.
+pub const REVOCATIONS_MAX: usize = 1_000_000;
+/// How long the refresh token that was exchanged last gets the same pair again, log time.
+pub const REFRESH_REPEAT_MS: u64 = 600_000;
 /// Nodes the machine remembers, members and learners, gone ones included.
 pub const NODES_MAX: usize = 64;
 /// Packs one node may announce.

@@ -18,6 +18,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::applied::{Applied, Done, Rejection, Reply};
 use crate::clock::{LogTime, WallTime};
@@ -33,6 +34,7 @@ use crate::records::Records;
 use crate::rooms::Rooms;
 use crate::sessions::Sessions;
 use crate::snapshot;
+use crate::tokens::Tokens;
 
 /// Everything the cluster agrees on, records aside. Cloning is cheap where it is large: rooms are
 /// shared until one side changes them. To store one, use [`Snapshot`](crate::Snapshot): what is
@@ -49,6 +51,7 @@ pub struct Machine {
     pub(crate) sessions: Sessions,
     pub(crate) queue: Queue,
     pub(crate) rooms: Rooms,
+    pub(crate) tokens: Tokens,
     /// What happens by itself and when; derived from the rest.
     #[serde(skip)]
     pub(crate) due: DueSet,
@@ -81,6 +84,18 @@ impl Turn<'_> {
     pub(crate) fn emit(&mut self, effect: Effect) {
         self.effects.push(effect);
     }
+
+    /// Random-looking bytes that nothing else gets: the tag tells the uses of one proposal apart.
+    pub(crate) fn draw(&self, tag: &[u8]) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(tag)
+            .chain_update(self.seed)
+            .chain_update(self.position.index.to_be_bytes())
+            .chain_update(self.position.offset.to_be_bytes())
+            .chain_update(self.pairs.to_be_bytes())
+            .finalize()
+            .into()
+    }
 }
 
 impl Machine {
@@ -95,6 +110,7 @@ impl Machine {
             sessions: Sessions::default(),
             queue: Queue::default(),
             rooms: Rooms::default(),
+            tokens: Tokens::default(),
             due: DueSet::default(),
         }
     }
@@ -195,6 +211,12 @@ impl Machine {
             Command::EndBattle(c) => self.end_battle(turn, *c).map(Reply::from),
             Command::AbortBattle(c) => self.abort_battle(turn, *c).map(Reply::from),
             Command::Tick(_) => Ok(Done.into()),
+            Command::RefreshTokens(c) => self.refresh_tokens(turn, c).map(Reply::from),
+            Command::RevokeToken(c) => self.revoke_token(turn, *c).map(Reply::from),
+            Command::CreateGuestWithTokens(c) => {
+                let guest = Self::create_player(turn, &c.guest)?;
+                Ok(self.issue(turn, guest, c.lifetimes).into())
+            }
         }
     }
 }

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::clock::LogTime;
 use crate::due::Due;
@@ -315,7 +314,7 @@ impl Machine {
     /// Derived from position and seed, so it is the same everywhere and never comes again.
     fn draw_room_id(&self, turn: &mut Turn<'_>) -> RoomId {
         loop {
-            let id = RoomId(NanoId::from_entropy(&hash(turn, b"room")));
+            let id = RoomId(NanoId::from_entropy(&turn.draw(b"room")));
             if self.rooms.get(id).is_none() {
                 return id;
             }
@@ -326,18 +325,6 @@ impl Machine {
 
 fn battle_seed(turn: &Turn<'_>) -> [u8; 16] {
     let mut seed = [0; 16];
-    seed.copy_from_slice(&hash(turn, b"battle")[..16]);
+    seed.copy_from_slice(&turn.draw(b"battle")[..16]);
     seed
-}
-
-/// Of everything that tells this room from all others; the tag tells its uses apart.
-fn hash(turn: &Turn<'_>, tag: &[u8]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update(tag)
-        .chain_update(turn.seed)
-        .chain_update(turn.position.index.to_be_bytes())
-        .chain_update(turn.position.offset.to_be_bytes())
-        .chain_update(turn.pairs.to_be_bytes())
-        .finalize()
-        .into()
 }

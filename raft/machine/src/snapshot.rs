@@ -78,6 +78,7 @@ impl Snapshot {
         machine.sessions.reindex();
         machine.rooms.reindex();
         machine.queue.reindex();
+        machine.tokens.reindex();
         machine.refresh_all_tickets();
         machine.rebuild_due();
         (machine, players)

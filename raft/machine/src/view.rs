@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::applied::{Rejection, Reply};
 use crate::clock::{LogTime, WallTime};
 use crate::command::ScopedKey;
-use crate::ids::{Incarnation, NodeId, PlayerId, RequestId, RoomId, Seat, SessionKey, SocketId};
+use crate::ids::{
+    Incarnation, NodeId, PlayerId, RequestId, RoomId, Seat, SessionKey, SocketId, TokenId,
+};
 use crate::input::{BattleSetup, Clocks, Digest, NumberedInput, Outcome, PackRef};
 use crate::machine::Machine;
 use crate::matchmaking::Ticket;
@@ -200,6 +202,21 @@ impl Machine {
     /// All nodes that were ever up.
     pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
         self.nodes.iter().map(node_view)
+    }
+
+    /// Whether a token is accepted no longer, although its signature may be good.
+    pub fn is_revoked(&self, token: TokenId) -> bool {
+        self.tokens.is_revoked(token.family())
+    }
+
+    /// For each revoked family the token that was presented, and when its last token has expired.
+    pub fn revocations(&self) -> impl Iterator<Item = (TokenId, LogTime)> {
+        self.tokens.revoked()
+    }
+
+    /// How many token families are known, and how many are revoked.
+    pub fn token_counts(&self) -> (usize, usize) {
+        self.tokens.counts()
     }
 
     /// The pack of new battles.

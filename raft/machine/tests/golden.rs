@@ -13,11 +13,12 @@ use std::path::PathBuf;
 use goldenfile::Mint;
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, CodecError,
-    Command, CreatePlayer, Digest, Effect, EndBattle, EndReason, Entry, Floor, Incarnation, Input,
-    JoinQueue, KeyScope, LATEST_LEVEL, LeaveQueue, LogTime, Machine, MemoryRecords, NanoId,
-    NodeGone, NodeId, NodeUp, OpenSession, Outcome, PackRef, Player, PlayerId, Proposal,
-    RaiseLevel, Records, RenamePlayer, RequestId, RoomId, ScopedKey, Seat, SessionKey, Snapshot,
-    Tick, TickBattle, WallTime, decode_entry, encode_entry,
+    Command, CreateGuestWithTokens, CreatePlayer, Digest, Effect, EndBattle, EndReason, Entry,
+    Floor, Incarnation, Input, Issued, JoinQueue, KeyScope, LATEST_LEVEL, LeaveQueue, Lifetimes,
+    LogTime, Machine, MemoryRecords, NanoId, NodeGone, NodeId, NodeUp, OpenSession, Outcome,
+    PackRef, Player, PlayerId, Proposal, RaiseLevel, Records, RefreshTokens, RenamePlayer, Reply,
+    RequestId, RevokeToken, RoomId, ScopedKey, Seat, SessionKey, Snapshot, Tick, TickBattle,
+    TokenId, WallTime, decode_entry, encode_entry,
 };
 
 #[test]
@@ -50,7 +51,7 @@ fn no_command_is_without_bytes() {
         .map(|kind| format!("{kind:?}"))
         .collect();
     // A new command changes this number, here and nowhere else.
-    assert_eq!(kinds.len(), 16);
+    assert_eq!(kinds.len(), 19);
 }
 
 #[test]
@@ -125,6 +126,8 @@ fn a_snapshot_of_a_newer_behaviour_level_is_refused() {
     assert_eq!(Snapshot::decode(&bytes).unwrap_err(), refused);
 }
 
+const LIFETIMES: Lifetimes = Lifetimes { access_ms: 15_552_000_000, refresh_ms: 31_536_000_000 };
+
 /// Every command once, every field set to something that tells it apart.
 fn entries() -> Vec<(&'static str, Entry)> {
     let ann = session("ann", "tab-1");
@@ -134,6 +137,7 @@ fn entries() -> Vec<(&'static str, Entry)> {
     let outcome = Outcome { winner: Some(Seat::B), reason: EndReason::TotalTimeTimeout };
     let clocks = Clocks { turn_s: 30, total_s: 900, animation_max_ms: 20_000 };
     let id = NanoId::from_entropy(&[4; 32]);
+    let (owner, token) = (ann.player, TokenId(NanoId::from_entropy(&[6; 32])));
     let commands: Vec<(&'static str, Command)> = vec![
         ("node-up", NodeUp { packs: vec![pack()], level: 1, grace_ms: 60_000 }.into()),
         (
@@ -188,6 +192,19 @@ fn entries() -> Vec<(&'static str, Entry)> {
         ("end-battle", EndBattle { room, after: 4_000, outcome, digest: Digest([6; 32]) }.into()),
         ("abort-battle", AbortBattle { room, after: 0 }.into()),
         ("tick", Tick.into()),
+        (
+            "refresh-tokens",
+            RefreshTokens { player: owner, token, remaining_ms: 5, lifetimes: LIFETIMES }.into(),
+        ),
+        ("revoke-token", RevokeToken { token, remaining_ms: 15_552_000_000 }.into()),
+        (
+            "create-guest-with-tokens",
+            CreateGuestWithTokens {
+                guest: CreatePlayer { player: owner, name: "Ann".into() },
+                lifetimes: LIFETIMES,
+            }
+            .into(),
+        ),
     ];
     let floors = vec![Floor { node: NodeId(1), incarnation: Incarnation(2), lowest_open: 70_000 }];
     let mut entries = vec![("floors", Entry { floors, proposals: Vec::new() })];
@@ -266,6 +283,16 @@ fn busy() -> (Machine, MemoryRecords) {
     let outcome = Outcome { winner: None, reason: EndReason::AllPetFainted };
     let end = EndBattle { room: second, after: 1, outcome, digest: Digest([8; 32]) };
     apply(2, None, end.into());
+    for name in ["fay", "gus"] {
+        let guest = CreatePlayer { player: player(name), name: name.into() };
+        let reply = apply(1, None, CreateGuestWithTokens { guest, lifetimes: LIFETIMES }.into());
+        let Ok(Reply::Issued(Issued { player, pair })) = reply.outcome else { panic!("{reply}") };
+        let (player, token, lifetimes) = (player.id, pair.refresh, LIFETIMES);
+        apply(1, None, RefreshTokens { player, token, remaining_ms: 7, lifetimes }.into());
+        if name == "gus" {
+            apply(1, None, RevokeToken { token: pair.access, remaining_ms: 7 }.into());
+        }
+    }
     let gone = NodeGone { node: NodeId(2), incarnation: Incarnation(1), grace_ms: 0 };
     apply(1, None, gone.into());
     (machine, records)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
-use serverv2_machine::{Effect, Machine, RoomId, Seat, SessionKey};
+use serverv2_machine::{Effect, FamilyId, Machine, RoomId, Seat, SessionKey};
 
 /// What somebody knows who only listens to the effects.
 #[derive(Default)]
@@ -14,6 +14,7 @@ pub(crate) struct Model {
     inputs: BTreeMap<RoomId, u32>,
     live: BTreeSet<RoomId>,
     lost: BTreeSet<(RoomId, Seat)>,
+    revoked: BTreeSet<FamilyId>,
 }
 
 impl Model {
@@ -59,6 +60,9 @@ impl Model {
                 prop_assert!(!self.live.contains(room), "removed while live");
                 prop_assert!(self.inputs.remove(room).is_some(), "removed twice");
             }
+            Effect::TokensRevoked { token } => {
+                self.revoked.insert(token.family());
+            }
             Effect::SeatBound { .. } | Effect::HomeMoved { .. } | Effect::NodeCountedOut { .. } => {
             }
         }
@@ -73,6 +77,9 @@ impl Model {
         let rooms: BTreeMap<_, _> =
             machine.rooms().map(|room| (room.id, room.last_number())).collect();
         prop_assert_eq!(&rooms, &self.inputs);
+        for (token, _) in machine.revocations() {
+            prop_assert!(self.revoked.contains(&token.family()), "nobody was told: {token}");
+        }
         let counts = machine.counts();
         prop_assert_eq!(counts.players_in_rooms, 2 * self.live.len());
         prop_assert_eq!(counts.rooms, rooms.len());

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use goldenscript::ArgumentConsumer;
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, Command,
-    CreatePlayer, Digest, EndBattle, EndReason, Incarnation, Input, JoinQueue, LATEST_LEVEL,
-    LeaveQueue, LeaveReason, NanoId, NodeGone, NodeUp, OpenSession, Outcome, PackRef, RaiseLevel,
-    RenamePlayer, Seat, SocketId, Tick, TickBattle,
+    CreateGuestWithTokens, CreatePlayer, Digest, EndBattle, EndReason, Incarnation, Input,
+    JoinQueue, LATEST_LEVEL, LeaveQueue, LeaveReason, Lifetimes, NanoId, NodeGone, NodeUp,
+    OpenSession, Outcome, PackRef, RaiseLevel, RefreshTokens, RenamePlayer, RevokeToken, Seat,
+    SocketId, Tick, TickBattle,
 };
 
 use crate::world::{Failure, World, node_id, number, positional};
@@ -38,6 +39,7 @@ impl World {
             "open" | "close" | "join" | "leave" | "abandon" => self.session_command(name, args)?,
             "ready" | "select" | "animate" | "end-animation" | "forge" => self.input(name, args)?,
             "tick" => Tick.into(),
+            "create-holder" | "refresh" | "revoke" => self.token_command(name, args)?,
             "tick-battle" | "end" | "abort" => self.result(name, args)?,
             _ => return Err(format!("unknown command {name}").into()),
         })
@@ -138,6 +140,31 @@ impl World {
             },
         };
         Ok(AppendInput { session, room, input }.into())
+    }
+
+    /// `create-holder NAME`, `refresh NAME tN`, `revoke tN`; `t2` is the second token ever given, `old-x`
+    /// one of the server before.
+    fn token_command(
+        &mut self,
+        name: &str,
+        args: &mut ArgumentConsumer<'_>,
+    ) -> Result<Command, Failure> {
+        let mut ms = |key, default: u64| args.take_key(key).map_or(Ok(default), number::<u64>);
+        let lifetimes =
+            Lifetimes { access_ms: ms("access", 20_000)?, refresh_ms: ms("refresh", 50_000)? };
+        let remaining_ms = ms("left", 10_000)?;
+        if name == "revoke" {
+            let token = self.token(positional(args)?)?;
+            return Ok(RevokeToken { token, remaining_ms }.into());
+        }
+        let short = positional(args)?;
+        let player = self.player(short);
+        if name == "create-holder" {
+            let guest = CreatePlayer { player, name: short.into() };
+            return Ok(CreateGuestWithTokens { guest, lifetimes }.into());
+        }
+        let token = self.token(positional(args)?)?;
+        Ok(RefreshTokens { player, token, remaining_ms, lifetimes }.into())
     }
 
     fn result(&mut self, name: &str, args: &mut ArgumentConsumer<'_>) -> Result<Command, Failure> {

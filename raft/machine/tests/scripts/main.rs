@@ -4,7 +4,8 @@
 //! everyone is told. `UPDATE_GOLDENFILES=1` writes it anew: read the diff.
 //!
 //! Names: `ann/1` is session 1 of player ann, connected by socket `ann-1` unless told otherwise;
-//! rooms are r1, r2, … in the order in which they open; packs are named by a word. The prefix
+//! rooms are r1, r2, … in the order in which they open; tokens are t1, t2, … as they are given, the
+//! access token of a pair first; packs are named by a word. The prefix
 //! (`n2:`) names the node that proposes, n1 without one. `(start ann bob)` brings up n1 and n2 with
 //! the pack `starter`, and connects these players at n1.
 //!
@@ -30,7 +31,7 @@ macro_rules! areas {
     )*};
 }
 
-areas! { nodes players sessions matchmaking rooms battles dedup snapshot }
+areas! { nodes players sessions matchmaking rooms battles dedup snapshot tokens }
 
 fn run_area(area: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts").join(area);

@@ -23,6 +23,13 @@ impl World {
                     writeln!(out, "{} since {}{suspended}", ticket.session, ticket.at)?;
                 }
             }
+            "tokens" => {
+                let (families, revoked) = self.machine.token_counts();
+                writeln!(out, "families={families} revoked={revoked}")?;
+                for (token, until) in self.machine.revocations() {
+                    writeln!(out, "{token} until {until}")?;
+                }
+            }
             "nodes" => {
                 for node in self.machine.nodes() {
                     let state = if node.live { "live" } else { "gone" };

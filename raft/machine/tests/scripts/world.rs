@@ -5,9 +5,9 @@ use std::error::Error;
 
 use goldenscript::{ArgumentConsumer, Context, Runner};
 use serverv2_machine::{
-    Effect, Entry, Floor, Incarnation, KeyScope, LATEST_LEVEL, LogTime, Machine, MemoryRecords,
-    NanoId, NodeId, PlayerId, Position, Proposal, Records, RequestId, RoomId, ScopedKey,
-    SessionKey, Snapshot, WallTime,
+    Effect, Entry, Floor, Incarnation, Issued, KeyScope, LATEST_LEVEL, LogTime, Machine,
+    MemoryRecords, NanoId, NodeId, PlayerId, Position, Proposal, Records, Reply, RequestId, RoomId,
+    ScopedKey, SessionKey, Snapshot, TokenId, WallTime,
 };
 
 pub(crate) type Failure = Box<dyn Error>;
@@ -23,6 +23,7 @@ pub(crate) struct World {
     sequences: BTreeMap<NodeId, u64>,
     players: BTreeMap<String, PlayerId>,
     rooms: Vec<RoomId>,
+    tokens: Vec<TokenId>,
 }
 
 impl Runner for World {
@@ -79,6 +80,13 @@ impl World {
         for effect in &applied.effects {
             if let Effect::RoomOpened { room, .. } = effect {
                 self.rooms.push(*room);
+            }
+        }
+        if let Ok(Reply::Issued(Issued { pair, .. })) = &applied.outcome {
+            for token in [pair.access, pair.refresh] {
+                if !self.tokens.contains(&token) {
+                    self.tokens.push(token);
+                }
             }
         }
         self.restore_and_compare()?;
@@ -198,6 +206,14 @@ impl World {
         }
     }
 
+    pub(crate) fn token(&self, name: &str) -> Result<TokenId, Failure> {
+        if name.starts_with("old-") {
+            return Ok(format!("{name:-<21}").parse()?);
+        }
+        let number: usize = number(name.strip_prefix('t').ok_or("not tN")?)?;
+        Ok(*self.tokens.get(number - 1).ok_or("no such token")?)
+    }
+
     /// The same text with short names.
     pub(crate) fn short(&self, text: &str) -> String {
         let mut text = text.to_owned();
@@ -207,6 +223,9 @@ impl World {
         }
         for (number, room) in (1..).zip(&self.rooms) {
             text = text.replace(room.as_str(), &format!("r{number}"));
+        }
+        for (number, token) in (1..).zip(&self.tokens) {
+            text = text.replace(token.as_str(), &format!("t{number}"));
         }
         for length in [1025, 1024, 65] {
             text = text.replace(&"x".repeat(length), &format!("[{length} bytes]"));
