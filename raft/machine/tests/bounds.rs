@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use serverv2_machine::limits::{
-    ANSWERS_PER_NODE_MAX, INPUTS_MAX, NODES_MAX, PACKS_PER_NODE_MAX, ROOMS_MAX,
-    SESSIONS_PER_PLAYER_MAX, TICKETS_MAX,
+    ANSWERS_PER_NODE_MAX, INPUTS_MAX, NODES_MAX, PACKS_PER_NODE_MAX, REFRESH_REPEAT_MS,
+    REVOCATIONS_MAX, ROOMS_MAX, SESSIONS_PER_PLAYER_MAX, TICKETS_MAX, TOKEN_FAMILIES_MAX,
 };
 use serverv2_machine::{
     ActivatePack, AppendInput, Applied, Clocks, Command, CreatePlayer, Digest, Effect, EndBattle,
-    EndReason, Entry, Floor, Incarnation, Input, JoinQueue, LogTime, Machine, MemoryRecords,
-    NodeId, NodeUp, OpenSession, Outcome, PackRef, PlayerId, Proposal, Rejection, RequestId,
-    RoomId, Seat, SessionKey, Tick, TickBattle, WallTime,
+    EndReason, Entry, Floor, Incarnation, Input, JoinQueue, Lifetimes, LogTime, Machine,
+    MemoryRecords, NodeId, NodeUp, OpenSession, Outcome, PackRef, PlayerId, Proposal,
+    RefreshTokens, Rejection, RequestId, RevokeToken, RoomId, Seat, SessionKey, Tick, TickBattle,
+    TokenId, WallTime,
 };
 
 /// A machine that forgets answers as they are given, as a well-behaved node lets it.
@@ -179,6 +180,49 @@ fn nodes_and_packs_are_bounded() {
         assert!(start(node, up(PACKS_PER_NODE_MAX)).is_ok());
     }
     assert_eq!(start(NODES_MAX + 1, up(1)), Err(Rejection::NodesFull));
+}
+
+#[test]
+fn the_family_refreshed_least_recently_makes_place_and_revocations_never_do() {
+    let mut world = World::new();
+    let lifetimes = Lifetimes { access_ms: 1_000_000_000, refresh_ms: 1_000_000_000 };
+    let player = session(0).player;
+    world.ok(CreatePlayer { player, name: "p".into() });
+    let refresh = |number: usize| {
+        let token = token(number);
+        RefreshTokens { player, token, remaining_ms: 1_000_000_000, lifetimes }
+    };
+    for number in 0..TOKEN_FAMILIES_MAX {
+        world.now += 1;
+        world.ok(refresh(number));
+    }
+    assert_eq!(world.machine.token_counts(), (TOKEN_FAMILIES_MAX, 0));
+    // One more: the first is unknown from here on, the second is still known to have been exchanged.
+    world.now += REFRESH_REPEAT_MS;
+    world.ok(refresh(TOKEN_FAMILIES_MAX));
+    assert_eq!(world.machine.token_counts(), (TOKEN_FAMILIES_MAX, 0));
+    world.refused(refresh(1), &Rejection::TokenReused);
+    world.ok(refresh(0));
+
+    let revoke = |number: usize| RevokeToken {
+        token: token(10_000_000 + number),
+        remaining_ms: 2_000_000_000,
+    };
+    for number in 1..REVOCATIONS_MAX {
+        world.ok(revoke(number));
+    }
+    world.refused(revoke(0), &Rejection::RevocationsFull);
+    world.ok(revoke(1));
+    // What can't be revoked is not given out either.
+    world.refused(refresh(2), &Rejection::RevocationsFull);
+    assert!(world.machine.is_revoked(token(1)) && world.machine.is_revoked(token(10_000_001)));
+    world.now += 3_000_000_000;
+    world.ok(revoke(0));
+    assert_eq!(world.machine.token_counts(), (0, 1));
+}
+
+fn token(number: usize) -> TokenId {
+    format!("{number:_<21}").parse().unwrap()
 }
 
 fn join(key: &SessionKey) -> JoinQueue {

@@ -10,8 +10,8 @@ use proptest::test_runner::TestCaseError;
 use serverv2_machine::limits::{
     ADDRESS_LEN_MAX, ANIMATION_TEXT_MAX, ENDED_ROOM_LINGER_MS, GRACE_MAX_MS, INPUTS_MAX,
     NAME_CHARS_MAX, NODES_MAX, PACK_ENGINE_LEN_MAX, PACKS_PER_NODE_MAX, PLAYERS_MAX,
-    ROOM_AGE_MAX_MS, ROOMS_MAX, SELECTION_BYTES_MAX, SESSIONS_MAX, SESSIONS_PER_PLAYER_MAX,
-    TEAM_BYTES_MAX, TICKETS_MAX,
+    REVOCATIONS_MAX, ROOM_AGE_MAX_MS, ROOMS_MAX, SELECTION_BYTES_MAX, SESSIONS_MAX,
+    SESSIONS_PER_PLAYER_MAX, TEAM_BYTES_MAX, TICKETS_MAX, TOKEN_FAMILIES_MAX,
 };
 use serverv2_machine::{
     Applied, Effect, Input, Machine, MemoryRecords, PlayerId, Records, Seat, SessionKey, Snapshot,
@@ -35,6 +35,7 @@ pub(crate) fn all(
     nobody_waits_beside_somebody_to_play_with(machine)?;
     counts_and_indexes_agree_with_what_they_count(machine)?;
     the_homes_of_live_rooms_are_live_nodes_if_there_are_any(machine)?;
+    a_revocation_holds_until_its_end(machine)?;
     every_limit_holds(machine, records)?;
     nothing_due_is_left_after_a_tick(machine, ticked)?;
     a_snapshot_restores_an_equal_machine(machine, records)
@@ -154,6 +155,14 @@ fn the_homes_of_live_rooms_are_live_nodes_if_there_are_any(machine: &Machine) ->
     Ok(())
 }
 
+fn a_revocation_holds_until_its_end(machine: &Machine) -> Holds {
+    for (token, until) in machine.revocations() {
+        prop_assert!(machine.is_revoked(token));
+        prop_assert!(machine.next_deadline().is_some_and(|deadline| deadline <= until));
+    }
+    Ok(())
+}
+
 fn every_limit_holds(machine: &Machine, records: &MemoryRecords) -> Holds {
     let now = machine.last_at();
     let mut of_player: BTreeMap<PlayerId, usize> = BTreeMap::new();
@@ -185,6 +194,8 @@ fn every_limit_holds(machine: &Machine, records: &MemoryRecords) -> Holds {
         prop_assert!(node.packs.len() <= PACKS_PER_NODE_MAX);
         prop_assert!(node.packs.iter().all(|pack| pack.engine.len() <= PACK_ENGINE_LEN_MAX));
     }
+    let (families, revoked) = machine.token_counts();
+    prop_assert!(families <= TOKEN_FAMILIES_MAX && revoked <= REVOCATIONS_MAX);
     prop_assert!(records.player_count() <= PLAYERS_MAX);
     for player in records.players() {
         prop_assert!((1..=NAME_CHARS_MAX).contains(&player.name.chars().count()));

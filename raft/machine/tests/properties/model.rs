@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
-use serverv2_machine::{Effect, FamilyId, Machine, RoomId, Seat, SessionKey};
+use serverv2_machine::{
+    Applied, Effect, FamilyId, Issued, Machine, PlayerId, Reply, RoomId, Seat, SessionKey, TokenId,
+    TokenPair,
+};
 
 /// What somebody knows who only listens to the effects.
 #[derive(Default)]
@@ -15,6 +18,7 @@ pub(crate) struct Model {
     live: BTreeSet<RoomId>,
     lost: BTreeSet<(RoomId, Seat)>,
     revoked: BTreeSet<FamilyId>,
+    given: BTreeMap<TokenId, (PlayerId, TokenPair)>,
 }
 
 impl Model {
@@ -65,6 +69,18 @@ impl Model {
             }
             Effect::SeatBound { .. } | Effect::HomeMoved { .. } | Effect::NodeCountedOut { .. } => {
             }
+        }
+        Ok(())
+    }
+
+    /// No token is given twice to different ends, and nobody gets one of a revoked family.
+    pub(crate) fn issued(&mut self, applied: &Applied) -> Result<(), TestCaseError> {
+        let Ok(Reply::Issued(Issued { player, pair })) = &applied.outcome else { return Ok(()) };
+        prop_assert!(pair.access != pair.refresh);
+        prop_assert_eq!(pair.access.family(), pair.refresh.family());
+        for token in [pair.access, pair.refresh] {
+            let given = (player.id, *pair);
+            prop_assert_eq!(self.given.entry(token).or_insert(given), &given);
         }
         Ok(())
     }

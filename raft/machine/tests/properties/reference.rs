@@ -6,10 +6,11 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Applied, ClientKey, Clocks,
-    CloseSession, Command, CreatePlayer, Digest, Effect, EndBattle, EndReason, Entry, Floor,
-    Incarnation, Input, JoinQueue, KeyScope, LeaveQueue, LogTime, Machine, MemoryRecords, NodeGone,
-    NodeId, NodeUp, OpenSession, Outcome, PackRef, PlayerId, Position, Proposal, Rejection,
-    RequestId, RoomId, ScopedKey, Seat, SessionKey, SocketId, Tick, TickBattle, WallTime,
+    CloseSession, Command, CreateGuestWithTokens, CreatePlayer, Digest, Effect, EndBattle,
+    EndReason, Entry, Floor, Incarnation, Input, Issued, JoinQueue, KeyScope, LeaveQueue,
+    Lifetimes, LogTime, Machine, MemoryRecords, NodeGone, NodeId, NodeUp, OpenSession, Outcome,
+    PackRef, PlayerId, Position, Proposal, RefreshTokens, Rejection, Reply, RequestId, RevokeToken,
+    RoomId, ScopedKey, Seat, SessionKey, SocketId, Tick, TickBattle, TokenId, WallTime,
 };
 
 use crate::model::Model;
@@ -27,6 +28,7 @@ pub(crate) struct Reference {
     incarnations: BTreeMap<u64, u64>,
     sequences: BTreeMap<u64, u64>,
     rooms: Vec<RoomId>,
+    tokens: Vec<(PlayerId, TokenId)>,
     model: Model,
 }
 
@@ -42,6 +44,7 @@ impl Reference {
             incarnations: BTreeMap::new(),
             sequences: BTreeMap::new(),
             rooms: Vec::new(),
+            tokens: Vec::new(),
             model: Model::default(),
         };
         for node in 1..=NODES {
@@ -133,6 +136,20 @@ impl Reference {
                 let (room, after) = self.room_after(room, late);
                 (self.live(3), AbortBattle { room, after }.into())
             }
+            Step::Enroll { player } => {
+                let guest = CreatePlayer { player: player_id(player), name: "g".into() };
+                (self.live(1), CreateGuestWithTokens { guest, lifetimes: lifetimes() }.into())
+            }
+            Step::Refresh { player, token, remaining_ms } => {
+                let (owner, token) = self.token(token, player);
+                let refresh =
+                    RefreshTokens { player: owner, token, remaining_ms, lifetimes: lifetimes() };
+                (self.live(1 + u64::from(player) % NODES), refresh.into())
+            }
+            Step::Revoke { token, remaining_ms } => {
+                let (_, token) = self.token(token, 0);
+                (self.live(1), RevokeToken { token, remaining_ms }.into())
+            }
             Step::Tick => (self.live(1), Tick.into()),
             Step::Repeat { which } => {
                 let again = self.proposals[which % self.proposals.len()].clone();
@@ -173,6 +190,9 @@ impl Reference {
         let is_tick = matches!(proposal.command, Command::Tick(_));
         self.proposals.push(proposal.clone());
         let applied = self.append(proposal, fresh);
+        if is_new && let Ok(Reply::Issued(Issued { pair, .. })) = &applied.outcome {
+            prop_assert!(!self.machine.is_revoked(pair.access), "given although revoked");
+        }
         self.check(&applied, is_new && is_tick && applied.outcome.is_ok())
     }
 
@@ -215,6 +235,10 @@ impl Reference {
             }
             self.model.follow(effect)?;
         }
+        if let Ok(Reply::Issued(Issued { player, pair })) = &applied.outcome {
+            self.tokens.extend([(player.id, pair.access), (player.id, pair.refresh)]);
+        }
+        self.model.issued(applied)?;
         self.model.compare(&self.machine)?;
         invariants::all(&self.machine, &self.records, applied, ticked)
     }
@@ -263,18 +287,33 @@ impl Reference {
         self.rooms.iter().rev().nth(choice % (newest + 1)).copied().unwrap_or(nowhere)
     }
 
+    /// One of the newest tokens and its owner, or one that was never given.
+    fn token(&self, choice: usize, stranger: u8) -> (PlayerId, TokenId) {
+        let newest = self.tokens.len().min(6);
+        let given = self.tokens.iter().rev().nth(choice % (newest + 1)).copied();
+        given.unwrap_or_else(|| {
+            let old = format!("{:-<21}", format!("old{}", choice % 3)).parse().unwrap();
+            (player_id(stranger), old)
+        })
+    }
+
     fn room_after(&self, choice: usize, late: bool) -> (RoomId, u32) {
         let room = self.room(choice);
         let last = self.machine.room(room).map_or(0, |view| view.last_number());
         (room, last + u32::from(late))
     }
 }
+
+fn lifetimes() -> Lifetimes {
+    Lifetimes { access_ms: 1_000_000, refresh_ms: 2_000_000 }
+}
+
 fn pack() -> PackRef {
     PackRef { engine: "builtin/1".into(), digest: Digest([2; 32]) }
 }
 
 fn player_id(player: u8) -> PlayerId {
-    format!("player{player}______________").parse().unwrap()
+    format!("{:_<21}", format!("player{player}")).parse().unwrap()
 }
 
 fn session(who: Who) -> SessionKey {

@@ -57,6 +57,20 @@ pub(crate) enum Step {
         room: usize,
         late: bool,
     },
+    /// A guest with tokens; he exists from then on.
+    Enroll {
+        player: u8,
+    },
+    /// One of the newest tokens, or one that nobody gave.
+    Refresh {
+        player: u8,
+        token: usize,
+        remaining_ms: u64,
+    },
+    Revoke {
+        token: usize,
+        remaining_ms: u64,
+    },
     Tick,
     /// An earlier proposal comes again.
     Repeat {
@@ -132,12 +146,21 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(room, late, winner)| Step::End { room, late, winner }),
         1 => (any::<usize>(), prop::bool::weighted(0.2))
             .prop_map(|(room, late)| Step::Abort { room, late }),
+        1 => (4..12u8).prop_map(|player| Step::Enroll { player }),
+        4 => (4..12u8, any::<usize>(), lifetime())
+            .prop_map(|(player, token, remaining_ms)| Step::Refresh { player, token, remaining_ms }),
+        1 => (any::<usize>(), lifetime())
+            .prop_map(|(token, remaining_ms)| Step::Revoke { token, remaining_ms }),
         2 => Just(Step::Tick),
         2 => any::<usize>().prop_map(|which| Step::Repeat { which }),
         1 => (1..=NODES, 0..4u64).prop_map(|(node, back)| Step::Floor { node, back }),
         8 => (any::<u8>(), who(), any::<usize>(), name())
             .prop_map(|(what, who, room, name)| Step::Hostile { what, who, room, name }),
     ]
+}
+
+fn lifetime() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 0..3_000_000u64, 1 => any::<u64>()]
 }
 
 fn name() -> impl Strategy<Value = Name> {
