@@ -16,10 +16,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod auth;
 mod file;
 mod table;
 mod value;
 
+pub use auth::{AuthSettings, Lifetime, Network};
 pub use table::{SETTINGS, Setting};
 pub use value::{LogFormat, Secret};
 
@@ -73,6 +75,8 @@ pub struct Settings {
     pub instance_host: String,
     /// Key under which access tokens are signed.
     pub jwt_secret: Option<Secret>,
+    /// Tokens, and how often a client may ask.
+    pub auth: AuthSettings,
 
     /// Pause between two heartbeats of the Raft leader.
     pub raft_heartbeat: Duration,
@@ -160,6 +164,7 @@ impl Settings {
             instance_id: String::new(),
             instance_host: String::new(),
             jwt_secret: None,
+            auth: AuthSettings::default(),
             raft_heartbeat: Duration::ZERO,
             raft_election_min: Duration::ZERO,
             raft_election_max: Duration::ZERO,

@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod app;
+pub mod auth;
 pub mod battle;
 mod child;
 pub mod cli;

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::auth::{emails, networks};
 use super::value::{is_label, origins, peers};
-use super::{LogFormat, Mode, Secret, Settings};
+use super::{Lifetime, LogFormat, Mode, Secret, Settings};
 
 /// One setting: all that `--help`, the refusals and the parser say about it.
 pub struct Setting {
@@ -140,11 +141,14 @@ const HTTP: &str = "HTTP and Socket.IO";
 const CLUSTER: &str = "Node and cluster";
 const RAFT: &str = "Raft";
 const GAME: &str = "Game";
+const AUTH: &str = "Tokens and rates";
 const LOG: &str = "Log";
 
 const MS: &str = " (milliseconds)";
 const SECONDS: &str = " (seconds)";
 const BYTES: &str = " (bytes)";
+const PER_MINUTE: &str = " (in 60 s; 0 is no limit)";
+const LIFETIME: &str = "a number with s, m, h, d, w or y, or of milliseconds; 1s to 100y";
 
 use Preset::{Always, ByMode, Unset};
 
@@ -241,9 +245,52 @@ pub static SETTINGS: &[Setting] = &[
             text("a text that is not empty", |s, v| {
                 (!v.is_empty()).then(|| s.jwt_secret = Some(Secret::new(v)))
             }),
-            "Key of the access tokens; the same on all nodes. Needed by `run` in cluster mode. Better \
-             given in the environment or the file than as a flag.")
+            "Key of the tokens; the same on all nodes. Needed by `run` in cluster mode. A node that \
+             stands alone without it makes one and keeps it in DATA_DIR. Better given in the environment \
+             or the file than as a flag.")
     },
+
+    Setting {
+        secret: true,
+        ..row("JWT_SECRET_PREVIOUS", "jwt-secret-previous", AUTH, Unset("none"),
+            text("a text that is not empty", |s, v| {
+                (!v.is_empty()).then(|| s.auth.previous_secret = Some(Secret::new(v)))
+            }),
+            "A key whose tokens are accepted too, but no longer given: for exchanging JWT_SECRET.")
+    },
+    row("JWT_EXPIRES_IN", "jwt-expires-in", AUTH, Always("180d"),
+        text(LIFETIME, |s, v| Lifetime::parse(v).map(|v| s.auth.access_lifetime = v)),
+        "How long an access token is valid."),
+    row("REFRESH_TOKEN_EXPIRES_IN", "refresh-token-expires-in", AUTH, Always("365d"),
+        text(LIFETIME, |s, v| Lifetime::parse(v).map(|v| s.auth.refresh_lifetime = v)),
+        "How long a refresh token is valid."),
+    row("GUEST_AUTH", "guest-auth", AUTH, Always("open"),
+        text("open or token", |s, v| {
+            s.auth.guests_need_tokens = match v {
+                "open" => false,
+                "token" => true,
+                _ => return None,
+            };
+            Some(())
+        }),
+        "Whether a guest's id is enough to act as him, as at the existing server, or he is given tokens \
+         and needs them. An opponent is told the id."),
+    row("ADMIN_EMAILS", "admin-emails", AUTH, Unset("nobody"),
+        text("a comma-separated list of e-mail addresses", |s, v| {
+            emails(v).map(|v| s.auth.admin_emails = v)
+        }),
+        "Players with one of these bound addresses are admins."),
+    row("RATE_LIMIT_AUTH", "rate-limit-auth", AUTH, ByMode { dev: "0", run: "50" },
+        number(PER_MINUTE, 0, 1_000_000, |s, n| s.auth.rate_auth = n as u32),
+        "Requests that one client may send to /api/v1/auth."),
+    row("RATE_LIMIT_EMAIL", "rate-limit-email", AUTH, ByMode { dev: "0", run: "20" },
+        number(PER_MINUTE, 0, 1_000_000, |s, n| s.auth.rate_email = n as u32),
+        "Requests that one client may send to /api/v1/email."),
+    row("TRUST_PROXY", "trust-proxy", AUTH, Unset("none"),
+        text("a comma-separated list of addresses and networks like 10.0.0.0/8", |s, v| {
+            networks(v).map(|v| s.auth.trusted_proxies = v)
+        }),
+        "Proxies whose X-Forwarded-For says which client it is; others are taken for the client."),
 
     row("RAFT_HEARTBEAT_MS", "raft-heartbeat-ms", RAFT, Always("60"),
         number(MS, 5, 10_000, |s, n| s.raft_heartbeat = Duration::from_millis(n)),
