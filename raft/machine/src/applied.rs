@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command,
-    CreateGuestWithTokens, CreatePlayer, EndBattle, JoinQueue, LeaveQueue, NodeGone, NodeUp,
-    OpenSession, RaiseLevel, RefreshTokens, RenamePlayer, Request, RevokeToken, Tick, TickBattle,
+    CreateGuestWithTokens, CreatePlayer, EndBattle, EndSessions, JoinQueue, LeaveQueue, NodeGone,
+    NodeUp, OpenSession, RaiseLevel, RefreshTokens, RenamePlayer, Request, RevokeToken, Tick,
+    TickBattle,
 };
 use crate::effect::Effect;
 use crate::ids::{RequestId, RoomId, Seat};
@@ -53,6 +54,8 @@ pub enum Reply {
     Numbered(Numbered),
     /// What to sign.
     Issued(Issued),
+    /// How many sessions were ended.
+    Ended(Ended),
 }
 
 impl fmt::Display for Reply {
@@ -69,6 +72,7 @@ impl fmt::Display for Reply {
             Self::Abandoned(Abandoned { room: None }) => f.write_str("nothing to abandon"),
             Self::Abandoned(Abandoned { room: Some(room) }) => write!(f, "abandoned {room}"),
             Self::Numbered(Numbered { number, .. }) => write!(f, "input #{number}"),
+            Self::Ended(Ended { sessions }) => write!(f, "ended {sessions}"),
             Self::Issued(Issued { player, pair }) => write!(f, "issued {pair} to {}", player.id),
         }
     }
@@ -115,6 +119,13 @@ pub struct Issued {
     pub player: Player,
     /// The tokens.
     pub pair: TokenPair,
+}
+
+/// How many sessions were ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// 0: there was none to end.
+    pub sessions: u32,
 }
 
 /// A refusal: nothing changed, with two exceptions that say so. A value with a stable code, not a
@@ -306,6 +317,7 @@ requests! {
     RefreshTokens => Issued,
     RevokeToken => Done,
     CreateGuestWithTokens => Issued,
+    EndSessions => Ended,
 }
 
 replies! {
@@ -316,6 +328,7 @@ replies! {
     Abandoned => Abandoned,
     Numbered => Numbered,
     Issued => Issued,
+    Ended => Ended,
 }
 
 /// An entry as applied, handed to everyone who follows the effect feed.

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::applied::{Reply, Unexpected};
 use crate::clock::{LogTime, WallTime};
 use crate::ids::{
-    ClientKey, Incarnation, NodeId, PlayerId, RequestId, RoomId, SessionKey, SocketId, TokenId,
+    ClientKey, Incarnation, NodeId, PlayerId, RequestId, RoomId, SessionId, SessionKey, SocketId,
+    TokenId,
 };
 use crate::input::{Clocks, Digest, Input, Outcome, PackRef};
 use crate::tokens::Lifetimes;
@@ -96,6 +97,7 @@ pub enum Command {
     RefreshTokens(RefreshTokens),
     RevokeToken(RevokeToken),
     CreateGuestWithTokens(CreateGuestWithTokens),
+    EndSessions(EndSessions),
 }
 
 impl Command {
@@ -121,6 +123,7 @@ impl Command {
             Self::RefreshTokens(_) => 16,
             Self::RevokeToken(_) => 17,
             Self::CreateGuestWithTokens(_) => 18,
+            Self::EndSessions(_) => 19,
         }
     }
 }
@@ -323,6 +326,17 @@ pub struct CreateGuestWithTokens {
     pub lifetimes: Lifetimes,
 }
 
+/// Somebody wants a player's connections gone. For the game it is as if the player had left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndSessions {
+    /// Whose.
+    pub player: PlayerId,
+    /// Which session; `None`: all of them.
+    pub session: Option<SessionId>,
+    /// Time to come back to a battle, milliseconds; 0 loses it at once.
+    pub grace_ms: u64,
+}
+
 macro_rules! display {
     ($($name:ident($this:ident, $f:ident) $body:expr;)*) => {$(
         impl fmt::Display for $name {
@@ -353,6 +367,10 @@ display! {
     Tick(_c, f) f.write_str("tick");
     RefreshTokens(c, f) write!(f, "refresh-tokens {} of {} left={}ms {}", c.token, c.player, c.remaining_ms, c.lifetimes);
     CreateGuestWithTokens(c, f) write!(f, "{} with tokens {}", c.guest, c.lifetimes);
+    EndSessions(c, f) match &c.session {
+        Some(session) => write!(f, "end-sessions {}:{session} grace={}ms", c.player, c.grace_ms),
+        None => write!(f, "end-sessions {} grace={}ms", c.player, c.grace_ms),
+    };
     RevokeToken(c, f) write!(f, "revoke-token {} left={}ms", c.token, c.remaining_ms);
 }
 
@@ -378,6 +396,7 @@ impl fmt::Display for Command {
             Self::RefreshTokens(c) => c.fmt(f),
             Self::RevokeToken(c) => c.fmt(f),
             Self::CreateGuestWithTokens(c) => c.fmt(f),
+            Self::EndSessions(c) => c.fmt(f),
         }
     }
 }

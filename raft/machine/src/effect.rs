@@ -122,6 +122,13 @@ pub enum Effect {
         /// Which of its processes.
         incarnation: crate::ids::Incarnation,
     },
+    /// A session was ended by somebody else than its client, who must not come back by himself.
+    SessionEnded {
+        /// Whose.
+        session: SessionKey,
+        /// The connection it had.
+        socket: SocketId,
+    },
     /// This token and all others of its family are accepted no longer: whoever is connected by one goes.
     TokensRevoked {
         /// The one that was presented.
@@ -165,6 +172,7 @@ impl fmt::Display for Effect {
             Self::NodeCountedOut { node, incarnation } => {
                 write!(f, "node-counted-out {node}.{}", incarnation.0)
             }
+            Self::SessionEnded { session, socket } => write!(f, "session-ended {session} {socket}"),
             Self::TokensRevoked { token } => write!(f, "tokens-revoked {token}"),
         }
     }

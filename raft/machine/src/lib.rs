@@ -65,16 +65,16 @@ mod tokens;
 mod view;
 
 pub use applied::{
-    Abandoned, Applied, AppliedEntry, Done, Issued, Numbered, Opened, Queued, Rejection, Reply,
-    Unexpected,
+    Abandoned, Applied, AppliedEntry, Done, Ended, Issued, Numbered, Opened, Queued, Rejection,
+    Reply, Unexpected,
 };
 pub use clock::{LogTime, WallTime};
 pub use codec::{CodecError, decode_entry, encode_entry, encoded_len};
 pub use command::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command,
-    CreateGuestWithTokens, CreatePlayer, EndBattle, Entry, Floor, JoinQueue, KeyScope, LeaveQueue,
-    NodeGone, NodeUp, OpenSession, Proposal, RaiseLevel, RefreshTokens, RenamePlayer, Request,
-    RevokeToken, ScopedKey, Tick, TickBattle,
+    CreateGuestWithTokens, CreatePlayer, EndBattle, EndSessions, Entry, Floor, JoinQueue, KeyScope,
+    LeaveQueue, NodeGone, NodeUp, OpenSession, Proposal, RaiseLevel, RefreshTokens, RenamePlayer,
+    Request, RevokeToken, ScopedKey, Tick, TickBattle,
 };
 pub use effect::Effect;
 pub use ids::{

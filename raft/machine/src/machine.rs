@@ -213,6 +213,7 @@ impl Machine {
             Command::Tick(_) => Ok(Done.into()),
             Command::RefreshTokens(c) => self.refresh_tokens(turn, c).map(Reply::from),
             Command::RevokeToken(c) => self.revoke_token(turn, *c).map(Reply::from),
+            Command::EndSessions(c) => Ok(self.end_sessions(turn, c).into()),
             Command::CreateGuestWithTokens(c) => {
                 let guest = Self::create_player(turn, &c.guest)?;
                 Ok(self.issue(turn, guest, c.lifetimes).into())

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::applied::{Done, Opened, Rejection};
-use crate::command::{CloseSession, OpenSession};
+use crate::applied::{Done, Ended, Opened, Rejection};
+use crate::clock::WallTime;
+use crate::command::{CloseSession, EndSessions, OpenSession};
 use crate::effect::Effect;
 use crate::ids::{NodeId, PlayerId, SessionId, SessionKey, SocketId};
 use crate::limits::{ADDRESS_LEN_MAX, GRACE_MAX_MS, SESSIONS_MAX, SESSIONS_PER_PLAYER_MAX};
@@ -35,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) address: Arc<str>,
     pub(crate) chosen: bool,
     pub(crate) authenticated: bool,
+    /// When its first socket came, for display.
+    pub(crate) opened: WallTime,
 }
 
 impl Sessions {
@@ -47,6 +50,10 @@ impl Sessions {
         self.get(key).filter(|session| session.socket == *socket)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
     pub(crate) fn players(&self) -> usize {
         self.by_player.len()
     }
@@ -57,6 +64,11 @@ impl Sessions {
                 .iter()
                 .map(|(id, session)| (SessionKey { player: *player, session: id.clone() }, session))
         })
+    }
+
+    pub(crate) fn of_player(&self, player: PlayerId) -> impl Iterator<Item = SessionKey> {
+        let ids = self.by_player.get(&player).into_iter().flat_map(BTreeMap::keys);
+        ids.map(move |id| SessionKey { player, session: id.clone() })
     }
 
     pub(crate) fn at_node(&self, node: NodeId) -> impl Iterator<Item = &SessionKey> {
@@ -134,6 +146,7 @@ impl Machine {
             address: clipped(&c.address, ADDRESS_LEN_MAX),
             chosen: c.chosen,
             authenticated: c.authenticated,
+            opened: self.sessions.get(&c.session).map_or(turn.wall, |before| before.opened),
         };
         self.sessions.open(&c.session, session.clone())?;
         turn.emit(Effect::SessionOpened {
@@ -149,16 +162,38 @@ impl Machine {
             return Done;
         }
         let siblings = self.sessions.siblings(&c.session);
-        if let Some(was) = self.sessions.close(&c.session) {
-            turn.emit(Effect::SessionClosed {
-                session: c.session.clone(),
-                socket: was.socket.clone(),
-                node: was.node,
-            });
-            self.lose_ticket(turn, &c.session);
-            let grace_ms = c.grace_ms.min(GRACE_MAX_MS);
-            self.lose_seat(turn, &c.session, &was, siblings, grace_ms);
-        }
+        self.let_go(turn, &c.session, siblings, c.grace_ms);
         Done
+    }
+
+    pub(crate) fn end_sessions(&mut self, turn: &mut Turn<'_>, c: &EndSessions) -> Ended {
+        let meant = |key: &SessionKey| c.session.as_ref().is_none_or(|id| *id == key.session);
+        let keys: Vec<_> = self.sessions.of_player(c.player).filter(meant).collect();
+        // Taken before any is closed: those that end together are not each other's successors.
+        let siblings: Vec<_> = keys.iter().map(|key| self.sessions.siblings(key)).collect();
+        let mut sessions = 0;
+        for (key, siblings) in keys.into_iter().zip(siblings) {
+            if let Some(socket) = self.let_go(turn, &key, siblings, c.grace_ms) {
+                turn.emit(Effect::SessionEnded { session: key, socket });
+                sessions += 1;
+            }
+        }
+        Ended { sessions }
+    }
+
+    /// Closes a session, its ticket and, after the grace, its seat. Tells which connection it had.
+    fn let_go(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: &SessionKey,
+        siblings: BTreeSet<SessionId>,
+        grace_ms: u64,
+    ) -> Option<SocketId> {
+        let was = self.sessions.close(key)?;
+        let (session, socket) = (key.clone(), was.socket.clone());
+        turn.emit(Effect::SessionClosed { session, socket, node: was.node });
+        self.lose_ticket(turn, key);
+        self.lose_seat(turn, key, &was, siblings, grace_ms.min(GRACE_MAX_MS));
+        Some(was.socket)
     }
 }

@@ -30,6 +30,8 @@ pub struct SessionView<'a> {
     pub chosen: bool,
     /// Whether it proved to be a registered player by token.
     pub authenticated: bool,
+    /// When its first connection came, for display.
+    pub opened: WallTime,
 }
 
 /// A room, live or ended.
@@ -146,6 +148,20 @@ impl Machine {
         self.sessions.iter().map(|(key, session)| (key, session_view(session)))
     }
 
+    /// How many sessions are connected.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// A player's connected sessions.
+    pub fn sessions_of(
+        &self,
+        player: PlayerId,
+    ) -> impl Iterator<Item = (SessionKey, SessionView<'_>)> {
+        let keys = self.sessions.of_player(player);
+        keys.filter_map(|key| self.session(&key).map(|view| (key, view)))
+    }
+
     /// The sessions that this node holds.
     pub fn sessions_at(&self, node: NodeId) -> impl Iterator<Item = &SessionKey> {
         self.sessions.at_node(node)
@@ -247,6 +263,7 @@ fn session_view(session: &Session) -> SessionView<'_> {
         address: &session.address,
         chosen: session.chosen,
         authenticated: session.authenticated,
+        opened: session.opened,
     }
 }
 

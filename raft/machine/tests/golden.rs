@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use goldenfile::Mint;
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, CodecError,
-    Command, CreateGuestWithTokens, CreatePlayer, Digest, Effect, EndBattle, EndReason, Entry,
-    Floor, Incarnation, Input, Issued, JoinQueue, KeyScope, LATEST_LEVEL, LeaveQueue, Lifetimes,
-    LogTime, Machine, MemoryRecords, NanoId, NodeGone, NodeId, NodeUp, OpenSession, Outcome,
-    PackRef, Player, PlayerId, Proposal, RaiseLevel, Records, RefreshTokens, RenamePlayer, Reply,
-    RequestId, RevokeToken, RoomId, ScopedKey, Seat, SessionKey, Snapshot, Tick, TickBattle,
-    TokenId, WallTime, decode_entry, encode_entry,
+    Command, CreateGuestWithTokens, CreatePlayer, Digest, Effect, EndBattle, EndReason,
+    EndSessions, Entry, Floor, Incarnation, Input, Issued, JoinQueue, KeyScope, LATEST_LEVEL,
+    LeaveQueue, Lifetimes, LogTime, Machine, MemoryRecords, NanoId, NodeGone, NodeId, NodeUp,
+    OpenSession, Outcome, PackRef, Player, PlayerId, Proposal, RaiseLevel, Records, RefreshTokens,
+    RenamePlayer, Reply, RequestId, RevokeToken, RoomId, ScopedKey, Seat, SessionKey, Snapshot,
+    Tick, TickBattle, TokenId, WallTime, decode_entry, encode_entry,
 };
 
 #[test]
@@ -51,7 +51,7 @@ fn no_command_is_without_bytes() {
         .map(|kind| format!("{kind:?}"))
         .collect();
     // A new command changes this number, here and nowhere else.
-    assert_eq!(kinds.len(), 19);
+    assert_eq!(kinds.len(), 20);
 }
 
 #[test]
@@ -204,6 +204,12 @@ fn entries() -> Vec<(&'static str, Entry)> {
                 lifetimes: LIFETIMES,
             }
             .into(),
+        ),
+        ("end-sessions", EndSessions { player: owner, session: None, grace_ms: 60_000 }.into()),
+        (
+            "end-session",
+            EndSessions { player: owner, session: Some("tab-1".parse().unwrap()), grace_ms: 0 }
+                .into(),
         ),
     ];
     let floors = vec![Floor { node: NodeId(1), incarnation: Incarnation(2), lowest_open: 70_000 }];

@@ -64,6 +64,9 @@ impl Model {
                 prop_assert!(!self.live.contains(room), "removed while live");
                 prop_assert!(self.inputs.remove(room).is_some(), "removed twice");
             }
+            Effect::SessionEnded { session, .. } => {
+                prop_assert!(!self.sessions.contains(session), "ended but not closed: {session}");
+            }
             Effect::TokensRevoked { token } => {
                 self.revoked.insert(token.family());
             }

@@ -7,10 +7,11 @@ use proptest::test_runner::TestCaseError;
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Applied, ClientKey, Clocks,
     CloseSession, Command, CreateGuestWithTokens, CreatePlayer, Digest, Effect, EndBattle,
-    EndReason, Entry, Floor, Incarnation, Input, Issued, JoinQueue, KeyScope, LeaveQueue,
-    Lifetimes, LogTime, Machine, MemoryRecords, NodeGone, NodeId, NodeUp, OpenSession, Outcome,
-    PackRef, PlayerId, Position, Proposal, RefreshTokens, Rejection, Reply, RequestId, RevokeToken,
-    RoomId, ScopedKey, Seat, SessionKey, SocketId, Tick, TickBattle, TokenId, WallTime,
+    EndReason, EndSessions, Entry, Floor, Incarnation, Input, Issued, JoinQueue, KeyScope,
+    LeaveQueue, Lifetimes, LogTime, Machine, MemoryRecords, NodeGone, NodeId, NodeUp, OpenSession,
+    Outcome, PackRef, PlayerId, Position, Proposal, RefreshTokens, Rejection, Reply, RequestId,
+    RevokeToken, RoomId, ScopedKey, Seat, SessionKey, SocketId, Tick, TickBattle, TokenId,
+    WallTime,
 };
 
 use crate::model::Model;
@@ -135,6 +136,11 @@ impl Reference {
             Step::Abort { room, late } => {
                 let (room, after) = self.room_after(room, late);
                 (self.live(3), AbortBattle { room, after }.into())
+            }
+            Step::EndSessions { who, all, grace_ms } => {
+                let (node, key, _) = self.through(who);
+                let session = (!all).then_some(key.session);
+                (node, EndSessions { player: key.player, session, grace_ms }.into())
             }
             Step::Enroll { player } => {
                 let guest = CreatePlayer { player: player_id(player), name: "g".into() };

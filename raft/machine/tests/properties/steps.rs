@@ -57,6 +57,12 @@ pub(crate) enum Step {
         room: usize,
         late: bool,
     },
+    /// One of a player's sessions, or all.
+    EndSessions {
+        who: Who,
+        all: bool,
+        grace_ms: u64,
+    },
     /// A guest with tokens; he exists from then on.
     Enroll {
         player: u8,
@@ -123,7 +129,8 @@ pub(crate) fn who() -> impl Strategy<Value = Who> {
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
-    let grace = prop_oneof![1 => Just(0u64), 2 => Just(700), 3 => Just(5_000), 1 => any::<u64>()];
+    let grace =
+        || prop_oneof![1 => Just(0u64), 2 => Just(700), 3 => Just(5_000), 1 => any::<u64>()];
     prop_oneof![
         3 => (1..=NODES).prop_map(|node| Step::Up { node }),
         1 => (1..=NODES, 1..=NODES).prop_map(|(by, node)| Step::Gone { by, node }),
@@ -133,7 +140,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
                 Step::Open { who, socket, address, chosen, authenticated }
             }
         ),
-        5 => (who(), grace).prop_map(|(who, grace_ms)| Step::Close { who, grace_ms }),
+        5 => (who(), grace()).prop_map(|(who, grace_ms)| Step::Close { who, grace_ms }),
         12 => (who(), prop::option::weighted(0.1, 0..9u8))
             .prop_map(|(who, key)| Step::Join { who, key }),
         1 => who().prop_map(|who| Step::Leave { who }),
@@ -146,6 +153,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(room, late, winner)| Step::End { room, late, winner }),
         1 => (any::<usize>(), prop::bool::weighted(0.2))
             .prop_map(|(room, late)| Step::Abort { room, late }),
+        1 => (who(), any::<bool>(), grace())
+            .prop_map(|(who, all, grace_ms)| Step::EndSessions { who, all, grace_ms }),
         1 => (4..12u8).prop_map(|player| Step::Enroll { player }),
         4 => (4..12u8, any::<usize>(), lifetime())
             .prop_map(|(player, token, remaining_ms)| Step::Refresh { player, token, remaining_ms }),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use goldenscript::ArgumentConsumer;
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, Command,
-    CreateGuestWithTokens, CreatePlayer, Digest, EndBattle, EndReason, Incarnation, Input,
-    JoinQueue, LATEST_LEVEL, LeaveQueue, LeaveReason, Lifetimes, NanoId, NodeGone, NodeUp,
+    CreateGuestWithTokens, CreatePlayer, Digest, EndBattle, EndReason, EndSessions, Incarnation,
+    Input, JoinQueue, LATEST_LEVEL, LeaveQueue, LeaveReason, Lifetimes, NanoId, NodeGone, NodeUp,
     OpenSession, Outcome, PackRef, RaiseLevel, RefreshTokens, RenamePlayer, RevokeToken, Seat,
     SocketId, Tick, TickBattle,
 };
@@ -38,6 +38,19 @@ impl World {
             }
             "open" | "close" | "join" | "leave" | "abandon" => self.session_command(name, args)?,
             "ready" | "select" | "animate" | "end-animation" | "forge" => self.input(name, args)?,
+            "end-sessions" => {
+                let whose = positional(args)?;
+                let grace_ms = args.take_key("grace").map_or(Ok(0), number)?;
+                match whose.split_once('/') {
+                    Some((player, id)) => {
+                        let (player, session) = (self.player(player), Some(id.parse()?));
+                        EndSessions { player, session, grace_ms }.into()
+                    }
+                    None => {
+                        EndSessions { player: self.player(whose), session: None, grace_ms }.into()
+                    }
+                }
+            }
             "tick" => Tick.into(),
             "create-holder" | "refresh" | "revoke" => self.token_command(name, args)?,
             "tick-battle" | "end" | "abort" => self.result(name, args)?,
