@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ReadPolicy;
-use openraft::errors::RaftError;
 use serverv2_machine::limits::ANSWERS_PER_NODE_MAX;
 use serverv2_machine::{
     Command, Incarnation, LogTime, Machine, NodeId, Records, Rejection, Reply, Request, RequestId,
@@ -17,12 +15,10 @@ use crate::batcher::Pending;
 use crate::error::{ProposeError, StartError, StopReason};
 use crate::feed::EffectFeed;
 use crate::figures::Figures;
-use crate::forward::Forwarder;
 use crate::node::{Node, NodeConfig};
 use crate::presence;
+use crate::reads::{self, Reader};
 use crate::status::{self, Status};
-
-const READ_RETRY: Duration = Duration::from_millis(20);
 
 /// What became of a command, wherever it was applied first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +63,7 @@ impl Cluster {
         cluster.0.set_started();
         cluster.0.handle.spawn(presence::watch_others(Arc::downgrade(&cluster.0), config.clone()));
         cluster.0.handle.spawn(presence::come_back(Arc::downgrade(&cluster.0), config));
+        cluster.0.handle.spawn(reads::stay_certain(Arc::downgrade(&cluster.0)));
         Ok((cluster, feed))
     }
 
@@ -192,27 +189,9 @@ impl Cluster {
         &self,
         read: impl FnOnce(&Machine, &dyn Records) -> T,
     ) -> Result<Stamped<T>, ProposeError> {
-        let raft = self.0.raft.clone();
-        let forwarder = Forwarder::new(self.node().0, self.0.peers.clone());
-        let replica = self.0.replica.clone();
+        let reader = Reader::of(&self.0);
         // On the runtime of consensus, whose timers openraft uses.
-        let confirmed = self.0.handle.spawn(async move {
-            loop {
-                if let Some(leader) = forwarder.other_leader(&raft) {
-                    if let Some(index) = forwarder.read_index(leader).await {
-                        replica.applied_at_least(index).await;
-                        return true;
-                    }
-                    tokio::time::sleep(READ_RETRY).await;
-                    continue;
-                }
-                match raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-                    Ok(_) => return true,
-                    Err(RaftError::APIError(_)) => tokio::time::sleep(READ_RETRY).await,
-                    Err(RaftError::Fatal(_)) => return false,
-                }
-            }
-        });
+        let confirmed = self.0.handle.spawn(async move { reader.catch_up().await });
         let abort = confirmed.abort_handle();
         match tokio::time::timeout(self.0.propose_deadline, confirmed).await {
             Ok(Ok(true)) => Ok(self.read(read)),
@@ -222,6 +201,26 @@ impl Cluster {
                 Err(ProposeError::Busy)
             }
         }
+    }
+
+    /// How old this node's knowledge may be: all that was acknowledged anywhere longer ago is applied
+    /// here. `None`: not even that is known yet. Grows while no majority is reached.
+    pub fn uncertainty(&self) -> Option<Duration> {
+        self.0.certainty.age()
+    }
+
+    /// Waits until every node that counts has applied this index, which this node has; false if some
+    /// did not say so within `patience`.
+    pub async fn applied_everywhere(&self, index: u64, patience: Duration) -> bool {
+        let me = self.node();
+        let others = self.read(|machine, _| {
+            let live = machine.nodes().filter(|node| node.live && node.id != me);
+            live.map(|node| node.id).collect::<Vec<_>>()
+        });
+        let asked = others.value.len();
+        let asking = reads::applied_by(self.0.clone(), others.value, index, patience);
+        let applied = self.0.handle.spawn(asking).await;
+        applied.is_ok_and(|applied| applied.len() == asked)
     }
 
     /// The log time, as well as it is known here.

@@ -22,7 +22,7 @@
 //!
 //! Nodes reach each other over connections of their own ([`transport`]); the listed ones form a cluster
 //! once ([`formation`]), a follower's batches go to the leader ([`forward`]), and the leader counts out
-//! whoever it has not heard for too long ([`presence`]). A leader whose process died is succeeded at
+//! whoever it has not heard for too long ([`presence`]). Each knows how old its knowledge may be ([`reads`]). A leader whose process died is succeeded at
 //! once ([`succession`]).
 
 mod applier;
@@ -46,6 +46,7 @@ mod log_clock;
 mod network;
 mod node;
 mod presence;
+mod reads;
 mod records;
 mod requests;
 mod stamp;

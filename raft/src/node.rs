@@ -41,6 +41,7 @@ use crate::forward::Forwarder;
 use crate::log_adapter::{LogAdapter, Stores};
 use crate::log_clock::LogClock;
 use crate::network::Peers;
+use crate::reads::Certainty;
 use crate::records::{Broken, OverlayRecords};
 use crate::requests::Requests;
 use crate::state_machine::StateMachine;
@@ -71,6 +72,7 @@ pub(crate) struct Node {
     pub(crate) peers: Option<Peers>,
     pub(crate) counted_out: Arc<Notify>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) certainty: Arc<Certainty>,
     started: AtomicBool,
     runtime: Mutex<Option<Runtime>>,
     /// Ends when the data folder is closed.
@@ -253,6 +255,7 @@ async fn build(
         peers,
         counted_out,
         counters,
+        certainty: Arc::default(),
         started: AtomicBool::new(false),
         runtime: Mutex::new(runtime.0.take()),
         closed: Mutex::new(Some(closed)),

@@ -33,6 +33,7 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         2 => batch().prop_map(Request::Forward),
         1 => Just(()).prop_map(|()| Request::ReadIndex),
+        1 => number().prop_map(Request::AwaitApplied),
         1 => (vote(), vec(any::<u8>(), 0..200), head())
             .prop_map(|(vote, meta, head)| Request::Snapshot { vote, meta, head }),
     ]
@@ -62,6 +63,7 @@ fn response() -> impl Strategy<Value = Response> {
         }),
         prop::option::of(number()).prop_map(Response::Forward),
         prop::option::of(number()).prop_map(Response::ReadIndex),
+        any::<bool>().prop_map(Response::Applied),
         vote().prop_map(|vote| Response::Snapshot(SnapshotResponse::new(vote))),
         ".{0,200}".prop_map(Response::Failed),
     ]

@@ -33,6 +33,8 @@ pub(crate) enum Request {
         meta: Vec<u8>,
         head: Head,
     },
+    /// Whether the peer has applied this index; it may wait a little for that.
+    AwaitApplied(u64),
 }
 
 /// A peer's answer.
@@ -45,6 +47,7 @@ pub(crate) enum Response {
     Forward(Option<u64>),
     ReadIndex(Option<u64>),
     Snapshot(SnapshotResponse<TypeConfig>),
+    Applied(bool),
     /// The peer can't answer; consensus has stopped there, or the question made no sense.
     Failed(String),
 }
@@ -70,6 +73,7 @@ enum RequestHead {
         meta: Vec<u8>,
         head: Head,
     },
+    AwaitApplied(u64),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,6 +87,7 @@ enum ResponseHead {
     ReadIndex(Option<u64>),
     Snapshot { vote: StoredVote },
     Failed(String),
+    Applied(bool),
 }
 
 impl Request {
@@ -114,6 +119,7 @@ impl Request {
                 RequestHead::Forward
             }
             Self::ReadIndex => RequestHead::ReadIndex,
+            Self::AwaitApplied(index) => RequestHead::AwaitApplied(*index),
             Self::Snapshot { vote, meta, head } => {
                 RequestHead::Snapshot { vote: vote.into(), meta: meta.clone(), head: head.clone() }
             }
@@ -155,6 +161,7 @@ impl Request {
                 Self::Forward(entry)
             }
             RequestHead::ReadIndex => Self::ReadIndex,
+            RequestHead::AwaitApplied(index) => Self::AwaitApplied(index),
             RequestHead::Snapshot { vote, meta, head } => {
                 Self::Snapshot { vote: vote.into(), meta, head }
             }
@@ -182,6 +189,7 @@ impl Response {
             Self::Forward(index) => ResponseHead::Forward(*index),
             Self::ReadIndex(index) => ResponseHead::ReadIndex(*index),
             Self::Snapshot(response) => ResponseHead::Snapshot { vote: (&response.vote).into() },
+            Self::Applied(applied) => ResponseHead::Applied(*applied),
             Self::Failed(why) => ResponseHead::Failed(why.clone()),
         })
     }
@@ -202,6 +210,7 @@ impl Response {
             ResponseHead::Forward(index) => Self::Forward(index),
             ResponseHead::ReadIndex(index) => Self::ReadIndex(index),
             ResponseHead::Snapshot { vote } => Self::Snapshot(SnapshotResponse::new(vote.into())),
+            ResponseHead::Applied(applied) => Self::Applied(applied),
             ResponseHead::Failed(why) => Self::Failed(why),
         })
     }

@@ -37,6 +37,8 @@ const STRANGERS_MAX: usize = 256;
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two pieces of a snapshot.
 const PIECE_PATIENCE: Duration = Duration::from_secs(10);
+/// Time for an index to be applied here, if a peer wants to know.
+const APPLY_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -186,6 +188,10 @@ impl Server {
             Request::ReadIndex => {
                 let index = self.raft.get_read_log_id(ReadPolicy::ReadIndex).await;
                 Response::ReadIndex(index.ok().map(|(index, _)| index.log_id().index))
+            }
+            Request::AwaitApplied(index) => {
+                let applied = self.own.replica.applied_at_least(index);
+                Response::Applied(timeout(APPLY_PATIENCE, applied).await.is_ok())
             }
             Request::Snapshot { .. } => {
                 Response::Failed("a snapshot without its pieces".to_owned())

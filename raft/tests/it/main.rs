@@ -4,6 +4,7 @@
 
 mod away;
 mod broken_off;
+mod certainty;
 mod common;
 #[path = "../../../tests/it/harness/links.rs"]
 #[expect(dead_code, reason = "shared with the tests of the server")]
