@@ -8,12 +8,13 @@ use serverv2_raft::{Cluster, ClusterSecret, NodeConfig};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::auth::{SecretError, TokenKeys, signing_secret};
 use crate::battle::engines::{Engines, EnginesError};
 use crate::config::Settings;
 use crate::gateway::{ANSWER_PATIENCE, EventRate, Gateway, GatewaySettings};
 use crate::metrics::LocalMetrics;
 use crate::net::LocalConnections;
-use crate::rest::{BodyBudget, LocalStats};
+use crate::rest::{BodyBudget, LocalStats, RateLimits};
 
 /// How often this node looks whether it can serve.
 const READINESS_PERIOD: Duration = Duration::from_millis(100);
@@ -30,6 +31,9 @@ pub enum AppError {
     /// The log can't be recovered.
     #[error(transparent)]
     Cluster(#[from] serverv2_raft::StartError),
+    /// Tokens can't be signed.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The workers can't be started.
     #[error("start the battle workers: {0}")]
     Workers(std::io::Error),
@@ -47,6 +51,10 @@ pub struct App {
     pub readiness: Arc<LocalReadiness>,
     /// The open connections of this process.
     pub connections: Arc<LocalConnections>,
+    /// Signs and reads tokens.
+    pub tokens: Arc<TokenKeys>,
+    /// How often each client has asked.
+    pub rates: RateLimits,
     /// Memory for request bodies that are being read.
     pub bodies: BodyBudget,
     /// What the cluster counts, counted at intervals.
@@ -65,15 +73,20 @@ impl App {
     ) -> Result<Arc<Self>, AppError> {
         let engines = Engines::load(settings.packs_dir.as_deref())?;
         let (cluster, feed) = Cluster::start(node_config(&settings, engines.packs())).await?;
-        let gateway =
-            Gateway::start(&cluster, feed, engines, gateway_settings(&settings, &connections))
-                .map_err(AppError::Workers)?;
+        let secret = signing_secret(&settings)?;
+        let tokens = Arc::new(TokenKeys::new(&secret, settings.auth.previous_secret.as_ref()));
+        let gateway_settings = gateway_settings(&settings, &connections);
+        let gateway = Gateway::start(&cluster, feed, engines, tokens.clone(), gateway_settings)
+            .map_err(AppError::Workers)?;
+        let rates = RateLimits::new(&settings.auth);
         let app = Arc::new(Self {
             settings,
             cluster,
             gateway,
             readiness,
             connections,
+            tokens,
+            rates,
             bodies: BodyBudget::default(),
             stats: LocalStats::default(),
             metrics: LocalMetrics::default(),
@@ -103,6 +116,8 @@ fn gateway_settings(settings: &Settings, connections: &LocalConnections) -> Gate
             overruns_max: settings.socket_overruns_max,
         },
         payload_bytes_max: settings.socket_payload_bytes_max,
+        guests_need_tokens: settings.auth.guests_need_tokens,
+        trusted_proxies: settings.auth.trusted_proxies.clone(),
         sockets_max: 2 * connections.max(),
     }
 }

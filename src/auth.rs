@@ -5,9 +5,11 @@
 //! family is not revoked, and if this node is sure to know of every revocation: one that lags
 //! behind the cluster answers that it can't say.
 
+mod check;
 mod crypto;
 mod secret;
 mod tokens;
 
+pub(crate) use check::{Refused, accept, is_sure, still_counts};
 pub use secret::{SecretError, signing_secret};
 pub use tokens::{BadToken, Claims, SignedPair, TokenKeys};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serverv2_machine::{
     AppliedEntry, BattleSetup, Digest, Effect, NodeId, PlayerId, Rejection, Reply, RequestId,
-    RoomId, Seat, SessionKey, SetupSeat,
+    RoomId, Seat, SessionKey, SetupSeat, TokenId,
 };
 use serverv2_raft::{Cluster, EffectFeed, FeedItem};
 use tokio::sync::watch;
@@ -152,8 +152,17 @@ impl Dispatcher {
             Effect::TicketAdded { .. }
             | Effect::TicketRemoved { .. }
             | Effect::SeatLost { .. }
-            | Effect::SeatBack { .. }
-            | Effect::TokensRevoked { .. } => {}
+            | Effect::SeatBack { .. } => {}
+            Effect::SessionEnded { socket, .. } => {
+                if let Some(local) = self.sessions.socket(socket) {
+                    local.dismiss(Cut::Ended);
+                }
+            }
+            Effect::TokensRevoked { token } => {
+                let of_family = |held: TokenId| held.family() == token.family();
+                let held = self.sessions.with_token(of_family);
+                held.iter().for_each(|socket| socket.dismiss(Cut::Revoked));
+            }
             Effect::NodeCountedOut { node, .. } => {
                 // Their sessions are lost with this node's former life: they come back as new ones.
                 if *node == self.me() {
@@ -260,6 +269,7 @@ impl Dispatcher {
     fn reconcile(&self) {
         self.host.compare_all();
         self.open_homes();
+        self.dismiss_revoked();
         for local in self.sessions.all_current() {
             let found = self.cluster.read(|machine, _| {
                 let (room, seat) = machine.live_seat_of(&local.session)?;
@@ -272,6 +282,16 @@ impl Dispatcher {
             }
             self.open_room(room, alone(seat, local));
         }
+    }
+
+    /// Those whose token was revoked in what was skipped.
+    fn dismiss_revoked(&self) {
+        let held = self.sessions.with_token(|_| true);
+        let revoked = self.cluster.read(|machine, _| {
+            let revoked = |it: &Arc<LocalSocket>| it.token.is_some_and(|t| machine.is_revoked(t));
+            held.into_iter().filter(revoked).collect::<Vec<_>>()
+        });
+        revoked.value.iter().for_each(|socket| socket.dismiss(Cut::Revoked));
     }
 
     fn me(&self) -> NodeId {

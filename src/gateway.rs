@@ -4,6 +4,7 @@
 //! A handler never answers a committed command itself: the answer is owed in [`Acks`] and given by the
 //! dispatcher in log order. Names and shapes on the wire are known to `wire.rs` alone.
 
+mod admission;
 mod arguments;
 mod battle;
 mod connect;
@@ -41,8 +42,10 @@ use self::inbox::Inbound;
 use self::socket::{LocalSocket, Responder};
 use self::transport::{Cutter, ToClose};
 use self::wire::{Event, Refusal};
+use crate::auth::TokenKeys;
 use crate::battle::engines::Engines;
 use crate::battle::host::BattleHost;
+use crate::config::Network;
 use crate::dispatcher::{Acks, Dispatcher, Failure};
 use crate::sessions::LocalSessions;
 use crate::timekeeper;
@@ -70,6 +73,10 @@ pub struct GatewaySettings {
     pub event_rate: EventRate,
     /// Largest message or polling body, bytes.
     pub payload_bytes_max: usize,
+    /// Whether a guest, too, proves by token to be himself.
+    pub guests_need_tokens: bool,
+    /// Proxies whose word on the client's address counts.
+    pub trusted_proxies: Vec<Network>,
     /// Sockets that are open or whose goodbye is not in the log yet, as it may stay for as long as
     /// there is no majority. Nobody else is let in then.
     pub sockets_max: usize,
@@ -82,6 +89,7 @@ pub struct Gateway {
     pub(crate) sessions: Arc<LocalSessions>,
     pub(crate) acks: Arc<Acks>,
     pub(crate) engines: Engines,
+    tokens: Arc<TokenKeys>,
     pub(crate) settings: GatewaySettings,
     pub(crate) delivered: watch::Receiver<u64>,
     /// Each socket holds one until its goodbye is in the log.
@@ -127,6 +135,7 @@ impl Gateway {
         cluster: &Cluster,
         feed: EffectFeed,
         engines: Engines,
+        tokens: Arc<TokenKeys>,
         settings: GatewaySettings,
     ) -> std::io::Result<Arc<Self>> {
         let host = Arc::new(BattleHost::start(cluster, &engines)?);
@@ -141,6 +150,11 @@ impl Gateway {
         };
         tokio::spawn(dispatcher.run(feed));
         tokio::spawn(timekeeper::keep_time(cluster.clone(), delivered.clone()));
+        tokio::spawn(admission::watch_isolation(
+            cluster.clone(),
+            sessions.clone(),
+            delivered.clone(),
+        ));
         let counters = Arc::<Counters>::default();
         let (cutter, to_close) = Cutter::new(counters.clone());
         let places = Arc::new(Semaphore::new(settings.sockets_max));
@@ -150,6 +164,7 @@ impl Gateway {
             sessions,
             acks,
             engines,
+            tokens,
             settings,
             delivered,
             places,

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod battle;
 mod child;
 pub mod cli;
+mod client;
 pub mod config;
 pub mod demo;
 mod dispatcher;

@@ -26,10 +26,14 @@ mod guard;
 mod health;
 mod idempotency;
 mod metrics;
+mod rate;
+mod sessions;
 mod time;
+mod tokens;
 
 pub use body::BodyBudget;
 pub use cluster::{LocalStats, Stats};
+pub use rate::RateLimits;
 
 /// All routes.
 pub fn router(app: Arc<App>) -> Router {
@@ -41,8 +45,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/auth/create-guest", post(auth::create_guest))
         .route("/api/v1/auth/check-player/{playerId}", get(auth::check_player))
         .route("/api/v1/auth/update-player-name", put(auth::update_player_name))
+        .route("/api/v1/auth/refresh", post(tokens::refresh))
+        .route("/api/v1/auth/logout", post(tokens::logout))
+        .route("/api/v1/auth/verify", get(tokens::verify))
+        .merge(sessions::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
+        .layer(from_fn_with_state(app.clone(), guard::look_again))
+        .layer(from_fn_with_state(app.clone(), rate::limit))
         .with_state(app)
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use serverv2_machine::{RoomId, Seat, SessionKey, SocketId};
+use serverv2_machine::{RoomId, Seat, SessionKey, SocketId, TokenId};
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::socket::LocalSocket;
@@ -113,6 +113,17 @@ impl LocalSessions {
     /// All current sockets of this node.
     pub(crate) fn all_current(&self) -> Vec<Arc<LocalSocket>> {
         self.tables.read().current.values().cloned().collect()
+    }
+
+    /// A socket of this node, whether its session's current one or not.
+    pub(crate) fn socket(&self, id: &SocketId) -> Option<Arc<LocalSocket>> {
+        self.tables.read().sockets.get(id).cloned()
+    }
+
+    /// All sockets of this node whose player proved by such a token to be himself.
+    pub(crate) fn with_token(&self, such: impl Fn(TokenId) -> bool) -> Vec<Arc<LocalSocket>> {
+        let tables = self.tables.read();
+        tables.sockets.values().filter(|socket| socket.token.is_some_and(&such)).cloned().collect()
     }
 
     /// How many sockets this node holds.

@@ -35,6 +35,14 @@ pub struct Lifetime {
     pub told_s: u64,
 }
 
+#[cfg(test)]
+impl AuthSettings {
+    /// Settings that trust these proxies and say nothing else.
+    pub(crate) fn trusting(list: &str) -> Self {
+        Self { trusted_proxies: networks(list).unwrap(), ..Self::default() }
+    }
+}
+
 const DAY_S: u64 = 86_400;
 /// Longest lifetime, milliseconds: a hundred years.
 const LIFETIME_MAX_MS: u64 = 100 * 365 * DAY_S * 1_000;

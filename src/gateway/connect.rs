@@ -7,27 +7,25 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::Query;
 use parking_lot::Mutex;
-use serde::Deserialize;
 use serverv2_machine::{
-    CloseSession, Command, OpenSession, PlayerId, Rejection, SessionId, SessionKey, SocketId,
+    CloseSession, Command, OpenSession, Rejection, SessionId, SessionKey, SocketId, TokenId,
 };
 use serverv2_raft::ProposeError;
 use socketioxide::SocketIo;
-use socketioxide::extract::{AckSender, SocketRef};
+use socketioxide::extract::{AckSender, SocketRef, TryData};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Gateway;
+use super::admission::Identity;
 use super::counters::{Counters, Cut};
 use super::inbox::{Admission, Inbound, Inlet, Raw};
 use super::socket::{LocalSocket, Pulse, Responder};
 use super::transport::Cutter;
-use super::wire::{Envelope, Event, HandshakeError, PONG, Refusal};
-use crate::accounts;
-use crate::net::Connection;
+use super::wire::{Envelope, Event, HandshakeAuth, HandshakeError, PONG, Refusal};
+use crate::client;
 use crate::sessions::Arrival;
 
 /// How long a proposal that decides about a session is tried again before the socket is cut.
@@ -35,18 +33,11 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(15);
 /// Pause between two tries.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// What the query of a handshake may say (contract 3.2).
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Handshake {
-    player_id: Option<String>,
-    session_id: Option<String>,
-}
-
 /// A socket between its admission and its confirmation.
 struct Admitted {
     session: SessionKey,
     chosen: bool,
+    token: Option<TokenId>,
     address: Arc<str>,
     pulse: Arc<Pulse>,
     inbox: mpsc::Receiver<Inbound>,
@@ -63,9 +54,10 @@ struct Handover(Arc<Mutex<Option<Admitted>>>);
 pub(crate) fn serve(gateway: &Arc<Gateway>, io: &SocketIo) {
     let admit = {
         let gateway = gateway.clone();
-        move |socket: SocketRef| {
+        move |socket: SocketRef, TryData(auth): TryData<HandshakeAuth>| {
             let gateway = gateway.clone();
-            async move { gateway.admit(&socket).await }
+            // What is no object says nothing, like what is missing.
+            async move { gateway.admit(&socket, auth.unwrap_or_default()).await }
         }
     };
     let connected = {
@@ -80,29 +72,17 @@ pub(crate) fn serve(gateway: &Arc<Gateway>, io: &SocketIo) {
 }
 
 impl Gateway {
-    /// Rows 1 and 2 of contract 3.2 and the guest's accept; attaches all handlers.
-    async fn admit(&self, socket: &SocketRef) -> Result<(), HandshakeError> {
+    /// Lets a client in, or not; attaches all handlers.
+    async fn admit(&self, socket: &SocketRef, auth: HandshakeAuth) -> Result<(), HandshakeError> {
         let place = self.places.clone().try_acquire_owned();
         let place = place.map_err(|_| HandshakeError::AuthenticationError)?;
-        let parts = socket.req_parts();
-        let Query(handshake) = Query::<Handshake>::try_from_uri(&parts.uri).unwrap_or_default();
-        let player = handshake
-            .player_id
-            .filter(|id| !id.is_empty())
-            .ok_or(HandshakeError::PlayerIdRequired)?;
-        let player: PlayerId = player.parse().map_err(|_| HandshakeError::PlayerNotFound)?;
-        let account = accounts::find(&self.cluster, player).await;
-        let account = account.map_err(|_| HandshakeError::AuthenticationError)?;
-        if account.ok_or(HandshakeError::PlayerNotFound)?.is_registered() {
-            return Err(HandshakeError::TokenRequired);
-        }
-        let chosen = handshake.session_id.filter(|id| !id.is_empty());
+        let Identity { player, session: chosen, token } = self.identify(socket, auth).await?;
         let session = match &chosen {
             Some(id) => id.parse().map_err(|_| HandshakeError::AuthenticationError)?,
             None => invented_session_id(),
         };
-        let address = Connection::of(parts)
-            .map_or_else(|| Arc::from("unknown"), |c| c.address().to_string().into());
+        let address = client::address(socket.req_parts(), &self.settings.trusted_proxies)
+            .map_or_else(|| Arc::from("unknown"), |address| address.to_string().into());
         let pulse = Arc::new(Pulse::new());
         let (inlet, inbox) = Inlet::new(pulse.clone(), self.settings.event_rate);
         let session = SessionKey { player, session };
@@ -110,6 +90,7 @@ impl Gateway {
             arrival: self.sessions.arriving(&session),
             session,
             chosen: chosen.is_some(),
+            token,
             address,
             pulse,
             inbox,
@@ -125,7 +106,7 @@ impl Gateway {
     async fn accompany(self: Arc<Self>, io: SocketRef) {
         let handover = io.extensions.remove::<Handover>();
         let Some(admitted) = handover.and_then(|handover| handover.0.lock().take()) else { return };
-        let Admitted { session, chosen, address, pulse, mut inbox, closed, arrival, place } =
+        let Admitted { session, chosen, token, address, pulse, mut inbox, closed, arrival, place } =
             admitted;
         let id: SocketId =
             io.id.to_string().parse().expect("the library's ids are short and printable");
@@ -135,6 +116,7 @@ impl Gateway {
             id,
             address,
             chosen,
+            token,
             pulse,
             self.cutter.clone(),
         ));
@@ -142,8 +124,9 @@ impl Gateway {
         let beat = super::heartbeat::beat(self.cluster.clone(), socket.clone(), closed.clone());
         let heartbeat = tokio::spawn(beat);
         let mut first = None;
+        let open = async { self.may_stay(&socket) && self.open_session(&socket).await };
         let opened = tokio::select! {
-            opened = self.open_session(&socket) => opened,
+            opened = open => opened,
             never = refuse_late(&socket, &mut inbox, &mut first) => match never {},
         };
         drop(arrival);
@@ -184,7 +167,7 @@ impl Gateway {
             socket: socket.id.clone(),
             address: socket.address.clone(),
             chosen: socket.chosen,
-            authenticated: false,
+            authenticated: socket.token.is_some(),
         };
         let tries = tokio::time::timeout(OPEN_PATIENCE, async {
             loop {

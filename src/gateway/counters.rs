@@ -19,11 +19,25 @@ pub(crate) enum Cut {
     NoSession,
     /// Its session was lost with this node's former life.
     CountedOut,
+    /// Its token is revoked.
+    Revoked,
+    /// Somebody wanted its session ended.
+    Ended,
+    /// This node can't say whether its token counts still.
+    Isolated,
 }
 
 impl Cut {
-    const ALL: [Self; 5] =
-        [Self::Flood, Self::SlowReader, Self::Silent, Self::NoSession, Self::CountedOut];
+    const ALL: [Self; 8] = [
+        Self::Flood,
+        Self::SlowReader,
+        Self::Silent,
+        Self::NoSession,
+        Self::CountedOut,
+        Self::Revoked,
+        Self::Ended,
+        Self::Isolated,
+    ];
 
     /// For log lines.
     pub(crate) fn text(self) -> &'static str {
@@ -33,6 +47,9 @@ impl Cut {
             Self::Silent => "does not answer the heartbeat",
             Self::NoSession => "its session could not be opened",
             Self::CountedOut => "counted out",
+            Self::Revoked => "its token is revoked",
+            Self::Ended => "its session was ended",
+            Self::Isolated => "nobody can say whether its token counts",
         }
     }
 
@@ -44,6 +61,9 @@ impl Cut {
             Self::Silent => "silent",
             Self::NoSession => "no_session",
             Self::CountedOut => "counted_out",
+            Self::Revoked => "revoked",
+            Self::Ended => "ended",
+            Self::Isolated => "isolated",
         }
     }
 }

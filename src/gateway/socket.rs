@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
-use serverv2_machine::{RoomId, SessionKey, SocketId};
+use serverv2_machine::{RoomId, SessionKey, SocketId, TokenId};
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::{SendError, SocketError};
 use tokio::sync::oneshot;
@@ -31,6 +31,8 @@ pub(crate) struct LocalSocket {
     pub(crate) address: Arc<str>,
     /// Whether the client chose its session id.
     pub(crate) chosen: bool,
+    /// The token by which its player proved to be himself.
+    pub(crate) token: Option<TokenId>,
     io: SocketRef,
     cutter: Cutter,
     pulse: Arc<Pulse>,
@@ -73,10 +75,11 @@ impl LocalSocket {
         id: SocketId,
         address: Arc<str>,
         chosen: bool,
+        token: Option<TokenId>,
         pulse: Arc<Pulse>,
         cutter: Cutter,
     ) -> Self {
-        Self { id, session, address, chosen, io, cutter, pulse, cut: AtomicBool::new(false) }
+        Self { id, session, address, chosen, token, io, cutter, pulse, cut: AtomicBool::new(false) }
     }
 
     /// Milliseconds since the client last answered a heartbeat.
@@ -101,6 +104,15 @@ impl LocalSocket {
         }
         info!(player.id = %self.session.player, socket.id = %self.id, why = why.text(), "cut a socket");
         self.cutter.cut(&self.io, why);
+    }
+
+    /// Ends the connection so that the client does not come back by itself.
+    pub(crate) fn dismiss(&self, why: Cut) {
+        if self.cut.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        info!(player.id = %self.session.player, socket.id = %self.id, why = why.text(), "dismiss a socket");
+        self.cutter.dismiss(&self.io, why);
     }
 
     fn sent(&self, result: Result<(), SendError>) {

@@ -49,6 +49,19 @@ impl Cutter {
     /// Cuts this client. Doing it twice, or after it left, does nothing more than count.
     pub(crate) fn cut(&self, io: &SocketRef, why: Cut) {
         self.counters.cut(why);
+        self.close(io);
+    }
+
+    /// Tells this client to leave: it hears that the server wants it gone, and stays away. One that
+    /// can't be told is cut.
+    pub(crate) fn dismiss(&self, io: &SocketRef, why: Cut) {
+        self.counters.cut(why);
+        if io.clone().disconnect().is_err() {
+            self.close(io);
+        }
+    }
+
+    fn close(&self, io: &SocketRef) {
         let session = io.id.to_string();
         match (io.transport_type(), Connection::of(io.req_parts())) {
             (TransportType::Websocket, Some(began_on)) => {

@@ -2,7 +2,7 @@
 //!
 //! Everything else speaks of [`Event`]s, [`Push`]es and typed answers.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serverv2_machine::{PlayerId, RoomId};
 
 /// What a client may send (contract 3.5). Events with other names are ignored.
@@ -237,6 +237,20 @@ pub(crate) struct ServerState {
     pub(crate) players_in_rooms: u64,
 }
 
+/// What a client may say when it connects (contract 3.2).
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct HandshakeAuth {
+    #[serde(default)]
+    token: serde_json::Value,
+}
+
+impl HandshakeAuth {
+    /// Its token; what is no text is none.
+    pub(crate) fn token(&self) -> Option<String> {
+        self.token.as_str().filter(|token| !token.is_empty()).map(str::to_owned)
+    }
+}
+
 /// Handshake refusals, the `message` of `CONNECT_ERROR` (contract 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HandshakeError {
@@ -246,6 +260,12 @@ pub(crate) enum HandshakeError {
     PlayerNotFound,
     /// A registered player without a token.
     TokenRequired,
+    /// Not one of ours, or expired.
+    InvalidToken,
+    /// Revoked.
+    TokenBlacklisted,
+    /// Somebody else's token.
+    TokenMismatch,
     /// This node can't say now.
     AuthenticationError,
 }
@@ -256,6 +276,9 @@ impl std::fmt::Display for HandshakeError {
             Self::PlayerIdRequired => "PLAYER_ID_REQUIRED",
             Self::PlayerNotFound => "PLAYER_NOT_FOUND",
             Self::TokenRequired => "TOKEN_REQUIRED_FOR_REGISTERED_USER",
+            Self::InvalidToken => "INVALID_TOKEN",
+            Self::TokenBlacklisted => "TOKEN_BLACKLISTED",
+            Self::TokenMismatch => "PLAYER_ID_TOKEN_MISMATCH",
             Self::AuthenticationError => "AUTHENTICATION_ERROR",
         })
     }

@@ -10,13 +10,16 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use serde::Serialize;
 use serverv2_machine::limits::ADDRESS_LEN_MAX;
-use serverv2_machine::{CreatePlayer, KeyScope, NanoId, PlayerId, RenamePlayer};
+use serverv2_machine::{
+    CreateGuestWithTokens, CreatePlayer, KeyScope, NanoId, PlayerId, RenamePlayer,
+};
 
-use super::body::{self, Fields, Given};
+use super::body::{self, Fields};
 use super::error::{ApiError, Success};
+use super::tokens::{self, AuthResult};
 use super::{guard, idempotency, time};
 use crate::app::App;
-use crate::net::Connection;
+use crate::client;
 
 const CREATE_FAILED: (&str, &str) = ("创建游客失败", "CREATE_GUEST_ERROR");
 const UPDATE_FAILED: (&str, &str) = ("更新玩家名称失败", "UPDATE_NAME_ERROR");
@@ -24,7 +27,7 @@ const UPDATE_FAILED: (&str, &str) = ("更新玩家名称失败", "UPDATE_NAME_ER
 /// Longest name a player may choose, in UTF-16 units as its clients count.
 const CHOSEN_NAME_UNITS_MAX: usize = 30;
 
-/// `POST create-guest`: a new account that needs no token.
+/// `POST create-guest`: a new account, which needs no token unless the settings say so.
 pub(super) async fn create_guest(
     State(app): State<Arc<App>>,
     request: Request,
@@ -36,24 +39,36 @@ pub(super) async fn create_guest(
         player_name: &'a str,
         is_guest: bool,
         message: &'a str,
+        /// Where a guest's id alone is not enough.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        auth: Option<AuthResult>,
     }
     let (parts, body) = request.into_parts();
-    let key = idempotency::key(&parts.headers, KeyScope::Address(address(&parts)))?;
+    let key = idempotency::key(&parts.headers, KeyScope::Address(address(&app, &parts)))?;
     // No field is wanted, but a malformed body is refused on every route.
     body::fields(&app, Request::from_parts(parts, body), &[]).await?;
-    let create = CreatePlayer { player: new_player_id()?, name: guest_name(SystemTime::now()) };
+    let guest = CreatePlayer { player: new_player_id()?, name: guest_name(SystemTime::now()) };
     // With a key that was used before, this is the account of the first time.
-    let player = app
-        .cluster
-        .propose(create, key)
-        .await
-        .map_err(|error| ApiError::proposal(&error, CREATE_FAILED))?
-        .reply;
+    let (player, auth) = if app.settings.auth.guests_need_tokens {
+        let lifetimes = tokens::lifetimes(&app.settings.auth);
+        let made = app.cluster.propose(CreateGuestWithTokens { guest, lifetimes }, key).await;
+        let issued = made.map_err(|error| ApiError::proposal(&error, CREATE_FAILED))?.reply;
+        let auth = AuthResult::of(&app, &issued);
+        (issued.player, Some(auth))
+    } else {
+        let made = app.cluster.propose(guest, key).await;
+        (made.map_err(|error| ApiError::proposal(&error, CREATE_FAILED))?.reply, None)
+    };
+    let message = match auth {
+        None => "游客模式无需认证，可直接使用所有功能",
+        Some(_) => "游客需要使用访问令牌",
+    };
     let guest = Guest {
         player_id: player.id.as_str(),
         player_name: &player.name,
         is_guest: true,
-        message: "游客模式无需认证，可直接使用所有功能",
+        message,
+        auth,
     };
     Ok(Success::answer(Some("游客创建成功"), guest))
 }
@@ -113,23 +128,12 @@ pub(super) async fn update_player_name(
 
 /// Checks the body field by field, in the contract's order.
 fn wanted_name(body: &Fields) -> Result<Arc<str>, ApiError> {
-    text(body, "playerId", "玩家ID不能为空")?;
-    let name = text(body, "name", "玩家名称不能为空")?;
+    body.text("playerId", "玩家ID不能为空")?;
+    let name = body.text("name", "玩家名称不能为空")?;
     if name.encode_utf16().count() > CHOSEN_NAME_UNITS_MAX {
         return Err(ApiError::validation("名称长度不能超过30个字符"));
     }
     Ok(name.into())
-}
-
-fn text<'a>(body: &'a Fields, field: &str, empty: &str) -> Result<&'a str, ApiError> {
-    match body.get(field) {
-        Given::Absent => Err(ApiError::validation("Required")),
-        Given::Other(found, _) => {
-            Err(ApiError::validation(format!("Expected string, received {found}")))
-        }
-        Given::Text(text) if text.is_empty() => Err(ApiError::validation(empty)),
-        Given::Text(text) => Ok(text),
-    }
 }
 
 /// Ids are all that protects a guest's account: they come from the system's randomness.
@@ -156,8 +160,9 @@ fn guest_name(now: SystemTime) -> Arc<str> {
 }
 
 /// The client's address as the scope of its keys.
-fn address(parts: &axum::http::request::Parts) -> Arc<str> {
-    let address = Connection::of(parts).map(|connection| connection.address().to_string());
+fn address(app: &App, parts: &axum::http::request::Parts) -> Arc<str> {
+    let address = client::address(parts, &app.settings.auth.trusted_proxies);
+    let address = address.map(|address| address.to_string());
     let mut address = address.unwrap_or_else(|| "unknown".into());
     address.truncate(ADDRESS_LEN_MAX);
     address.into()

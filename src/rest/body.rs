@@ -79,6 +79,18 @@ impl Fields {
     pub(super) fn get(&self, name: &str) -> &Given {
         self.0.get(name).unwrap_or(&Given::Absent)
     }
+
+    /// A field that must be a text with something in it; `empty` is what to say to an empty one.
+    pub(super) fn text(&self, name: &str, empty: &str) -> Result<&str, ApiError> {
+        match self.get(name) {
+            Given::Absent => Err(ApiError::validation("Required")),
+            Given::Other(found, _) => {
+                Err(ApiError::validation(format!("Expected string, received {found}")))
+            }
+            Given::Text(text) if text.is_empty() => Err(ApiError::validation(empty)),
+            Given::Text(text) => Ok(text),
+        }
+    }
 }
 
 /// Reads the body and keeps the named fields.

@@ -91,7 +91,7 @@ impl ApiError {
             Rejection::StaleIncarnation | Rejection::StaleRequest | Rejection::WindowFull => {
                 Self::unavailable()
             }
-            Rejection::PlayersFull => {
+            Rejection::PlayersFull | Rejection::RevocationsFull => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, failed.0, rejection.code())
             }
             Rejection::NameInvalid => Self::validation("名称长度不能超过30个字符"),
@@ -127,17 +127,6 @@ pub(super) fn retry_after(response: &mut Response, seconds: u32) {
 }
 
 #[cfg(test)]
-impl ApiError {
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    pub(super) fn code(&self) -> &'static str {
-        self.code
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -153,6 +142,7 @@ mod tests {
             (ProposeError::TooLarge, 413, "PAYLOAD_TOO_LARGE"),
             (rejected(Rejection::PlayerUnknown), 404, "PLAYER_NOT_FOUND"),
             (rejected(Rejection::PlayersFull), 507, "PLAYERS_FULL"),
+            (rejected(Rejection::RevocationsFull), 507, "REVOCATIONS_FULL"),
             (rejected(Rejection::NameInvalid), 400, "VALIDATION_ERROR"),
             (rejected(Rejection::PlayerExists), 500, "FAILED"),
         ] {

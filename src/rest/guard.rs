@@ -1,10 +1,15 @@
-//! The guard *smart* of contract 1.4: guests are known by their id, registered players by a token.
+//! The guards of contract 1.4: who may act as whom, and the exact words for who may not.
 //!
-//! Nobody can hold a token yet, so each one presented is refused as invalid.
+//! A guest is known by his id unless the settings want a token of him too; a registered player is known by
+//! a token. Where this node can't be sure that a token still counts, it says so (503).
 
-use axum::extract::Query;
+use std::sync::Arc;
+
+use axum::extract::{Query, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serverv2_machine::{Player, PlayerId};
 
@@ -12,6 +17,8 @@ use super::body::{Fields, Given};
 use super::error::ApiError;
 use crate::accounts;
 use crate::app::App;
+use crate::auth::{self, Claims, Refused};
+use crate::random;
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,7 +26,7 @@ struct IdInQuery {
     player_id: Option<String>,
 }
 
-/// The player acted upon, if the caller may act as it.
+/// Guard *smart*: the player acted upon, if the caller may act as it.
 pub(super) async fn smart(
     app: &App,
     headers: &HeaderMap,
@@ -28,21 +35,65 @@ pub(super) async fn smart(
 ) -> Result<Player, ApiError> {
     let id = named_player(uri, body)?;
     let player = player(app, &id).await?;
-    admit(player, headers)
-}
-
-fn admit(player: Player, headers: &HeaderMap) -> Result<Player, ApiError> {
-    if !player.is_registered() {
+    if !player.is_registered() && !app.settings.auth.guests_need_tokens {
         return Ok(player);
     }
-    Err(match bearer(headers) {
-        None => ApiError::new(
+    let text = bearer(headers).ok_or_else(|| {
+        ApiError::new(
             StatusCode::UNAUTHORIZED,
             "注册用户需要提供访问令牌",
             "TOKEN_REQUIRED_FOR_REGISTERED_USER",
-        ),
-        Some(_) => ApiError::new(StatusCode::UNAUTHORIZED, "访问令牌无效或已过期", "TOKEN_INVALID"),
+        )
+    })?;
+    if accepted(app, text)?.player == player.id {
+        return Ok(player);
+    }
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "令牌与请求的玩家ID不匹配",
+        "PLAYER_ID_TOKEN_MISMATCH",
+    ))
+}
+
+/// Guards *token* and *session token*: what the caller's token says, if it counts.
+pub(super) fn token(app: &App, headers: &HeaderMap) -> Result<Claims, ApiError> {
+    accepted(app, bearer(headers).ok_or_else(token_missing)?)
+}
+
+/// What the caller's token says, whether it is revoked or not.
+pub(super) fn signed(app: &App, headers: &HeaderMap) -> Result<Claims, ApiError> {
+    let text = bearer(headers).ok_or_else(token_missing)?;
+    app.tokens.access(text, random::wall_ms()).map_err(|_| token_invalid())
+}
+
+fn accepted(app: &App, text: &str) -> Result<Claims, ApiError> {
+    auth::accept(&app.tokens, &app.cluster, text).map_err(|refused| match refused {
+        Refused::Invalid | Refused::Revoked => token_invalid(),
+        Refused::Unsure => ApiError::unavailable(),
     })
+}
+
+/// Looks again just before an answer goes out to a caller with a token: this process may have been
+/// paused since the guard let him in, and the token revoked meanwhile.
+pub(super) async fn look_again(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let with_token = request.headers().contains_key(AUTHORIZATION);
+    let response = next.run(request).await;
+    if with_token && response.status().is_success() && !auth::is_sure(&app.cluster) {
+        return ApiError::unavailable().into_response();
+    }
+    response
+}
+
+fn token_missing() -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "访问令牌缺失", "TOKEN_MISSING")
+}
+
+fn token_invalid() -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "访问令牌无效或已过期", "TOKEN_INVALID")
 }
 
 /// The account under this text, if it is an id and there is one.
@@ -75,35 +126,24 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
-    use serverv2_machine::{NanoId, WallTime};
 
     use super::*;
 
     #[test]
-    fn a_registered_player_needs_a_token_and_a_guest_does_not() {
-        let guest = Player {
-            id: PlayerId(NanoId::from_entropy(&[7; 32])),
-            name: "Ann".into(),
-            created: WallTime(0),
-            last_login: WallTime(0),
-            email: None,
-            email_bound: None,
-        };
-        let registered = Player { email: Some("a@b.co".into()), ..guest.clone() };
-        let required = "TOKEN_REQUIRED_FOR_REGISTERED_USER";
-        for (header, code) in [
-            (None, required),
-            (Some("Bearer"), required),
-            (Some("Bearer "), required),
-            (Some("Bearer x.y.z"), "TOKEN_INVALID"),
+    fn a_token_is_what_follows_the_first_space() {
+        for (header, token) in [
+            ("Bearer x.y.z", Some("x.y.z")),
+            ("whatever x.y.z", Some("x.y.z")),
+            ("Bearer x y", Some("x")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Bearer  x", None),
+            ("x.y.z", None),
         ] {
             let mut headers = HeaderMap::new();
-            if let Some(header) = header {
-                headers.insert(AUTHORIZATION, HeaderValue::from_static(header));
-            }
-            assert_eq!(admit(guest.clone(), &headers), Ok(guest.clone()));
-            let refusal = admit(registered.clone(), &headers).unwrap_err();
-            assert_eq!((refusal.status(), refusal.code()), (StatusCode::UNAUTHORIZED, code));
+            headers.insert(AUTHORIZATION, HeaderValue::from_static(header));
+            assert_eq!(bearer(&headers), token, "{header}");
         }
+        assert_eq!(bearer(&HeaderMap::new()), None);
     }
 }

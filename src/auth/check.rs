@@ -1,0 +1,44 @@
+//! Whether a token counts now, by all that the cluster knows.
+
+use std::time::Duration;
+
+use serverv2_machine::TokenId;
+use serverv2_raft::Cluster;
+
+use super::{Claims, TokenKeys};
+use crate::random;
+
+/// How old this node's knowledge may be for it to say that a token counts. A logout is acknowledged
+/// everywhere after longer than this (`rest/tokens.rs`).
+const UNCERTAINTY_MAX: Duration = Duration::from_secs(1);
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Not one of ours, or expired.
+    Invalid,
+    /// Its family is revoked.
+    Revoked,
+    /// It may be revoked and this node not know it.
+    Unsure,
+}
+
+/// What an access token says, if it counts.
+pub(crate) fn accept(keys: &TokenKeys, cluster: &Cluster, text: &str) -> Result<Claims, Refused> {
+    let claims = keys.access(text, random::wall_ms()).map_err(|_| Refused::Invalid)?;
+    still_counts(cluster, claims.token)?;
+    Ok(claims)
+}
+
+/// Looks again at a token that was accepted: for whoever has had something else to do since.
+pub(crate) fn still_counts(cluster: &Cluster, token: TokenId) -> Result<(), Refused> {
+    if cluster.read(|machine, _| machine.is_revoked(token)).value {
+        return Err(Refused::Revoked);
+    }
+    if is_sure(cluster) { Ok(()) } else { Err(Refused::Unsure) }
+}
+
+/// Whether this node is sure to know of every revocation that anybody was told of.
+pub(crate) fn is_sure(cluster: &Cluster) -> bool {
+    cluster.uncertainty().is_some_and(|age| age < UNCERTAINTY_MAX)
+}

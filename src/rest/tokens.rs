@@ -1,0 +1,151 @@
+//! `/api/v1/auth`: exchanging, checking and giving up tokens (contract 1.6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use serverv2_machine::{Issued, KeyScope, Lifetimes, RefreshTokens, Rejection, RevokeToken};
+use serverv2_raft::ProposeError;
+
+use super::error::{ApiError, Success, json};
+use super::{body, guard, idempotency};
+use crate::app::App;
+use crate::auth::{Claims, SignedPair};
+use crate::config::AuthSettings;
+use crate::random;
+
+const REFRESH_FAILED: (&str, &str) = ("令牌刷新失败", "REFRESH_ERROR");
+const LOGOUT_FAILED: (&str, &str) = ("登出失败", "LOGOUT_ERROR");
+
+/// Longest wait for other nodes to know of a logout. From then on those that don't know refuse to answer,
+/// since it is longer than they may be behind.
+const LOGOUT_PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// A pair of tokens and whose it is, as all routes that give one say it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AuthResult {
+    access_token: String,
+    refresh_token: String,
+    /// Seconds.
+    expires_in: u64,
+    player: Owner,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Owner {
+    id: String,
+    is_registered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<Arc<str>>,
+}
+
+impl AuthResult {
+    /// Signs what the log has given.
+    pub(super) fn of(app: &App, issued: &Issued) -> Self {
+        let SignedPair { access, refresh } = app.tokens.sign(issued);
+        Self {
+            access_token: access,
+            refresh_token: refresh,
+            expires_in: app.settings.auth.access_lifetime.told_s,
+            player: Owner {
+                id: issued.player.id.to_string(),
+                is_registered: issued.player.is_registered(),
+                email: issued.player.email.clone(),
+            },
+        }
+    }
+}
+
+/// How long tokens are valid that are given from here on.
+pub(super) fn lifetimes(settings: &AuthSettings) -> Lifetimes {
+    Lifetimes { access_ms: settings.access_lifetime.ms, refresh_ms: settings.refresh_lifetime.ms }
+}
+
+/// `POST refresh`: the next pair. The log decides, so no other check is needed than the signature.
+pub(super) async fn refresh(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let headers = request.headers().clone();
+    let body = body::fields(&app, request, &["refreshToken"]).await?;
+    let text = body.text("refreshToken", "刷新令牌不能为空")?;
+    let claims =
+        app.tokens.refresh(text, random::wall_ms()).map_err(|_| refresh_token_invalid())?;
+    let key = idempotency::key(&headers, KeyScope::Player(claims.player))?;
+    let refresh = RefreshTokens {
+        player: claims.player,
+        token: claims.token,
+        remaining_ms: claims.remaining_ms,
+        lifetimes: lifetimes(&app.settings.auth),
+    };
+    let issued = app.cluster.propose(refresh, key).await.map_err(|error| match error {
+        ProposeError::Rejected(Rejection::TokenReused) => {
+            tracing::warn!(player.id = %claims.player, "a refresh token was used twice");
+            refresh_token_invalid()
+        }
+        ProposeError::Rejected(
+            Rejection::PlayerUnknown | Rejection::TokenRevoked | Rejection::RevocationsFull,
+        ) => refresh_token_invalid(),
+        error => ApiError::proposal(&error, REFRESH_FAILED),
+    })?;
+    Ok(Success::answer(Some("令牌刷新成功"), AuthResult::of(&app, &issued.reply)))
+}
+
+fn refresh_token_invalid() -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "刷新令牌无效或已过期", "REFRESH_TOKEN_INVALID")
+}
+
+/// `POST logout`: the token and all that belong to it are accepted nowhere once this has answered.
+pub(super) async fn logout(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    #[derive(Serialize)]
+    struct LoggedOut {
+        success: bool,
+        message: &'static str,
+    }
+    let done = || json(StatusCode::OK, &LoggedOut { success: true, message: "登出成功" });
+    let Claims { player, token, remaining_ms, .. } = guard::signed(&app, &headers)?;
+    let key = idempotency::key(&headers, KeyScope::Player(player))?;
+    let retried = |key| app.cluster.read(|machine, _| machine.answered_key(key).is_some()).value;
+    if key.as_ref().is_none_or(|key| !retried(key)) {
+        guard::token(&app, &headers)?;
+    }
+    let revoke = RevokeToken { token, remaining_ms };
+    let committed = app.cluster.propose(revoke, key).await;
+    let index = committed.map_err(|error| ApiError::proposal(&error, LOGOUT_FAILED))?.index;
+    if !app.cluster.applied_everywhere(index, LOGOUT_PATIENCE).await {
+        tracing::debug!(raft.index = index, "some nodes did not say that they know of a logout");
+    }
+    Ok(done())
+}
+
+/// `GET verify`: what the token says, if it counts.
+pub(super) async fn verify(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    #[derive(Serialize)]
+    struct Verified {
+        success: bool,
+        valid: bool,
+        data: Data,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data {
+        player_id: String,
+        is_registered: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        email: Option<String>,
+    }
+    let Claims { player, registered, email, .. } = guard::token(&app, &headers)?;
+    let data = Data { player_id: player.to_string(), is_registered: registered, email };
+    Ok(json(StatusCode::OK, &Verified { success: true, valid: true, data }))
+}
