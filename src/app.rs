@@ -91,7 +91,7 @@ impl App {
             stats: LocalStats::default(),
             metrics: LocalMetrics::default(),
         });
-        app.readiness.set_ready(app.cluster.status().ready);
+        app.readiness.set_ready(can_serve(&app.cluster));
         tokio::spawn(watch_readiness(app.cluster.clone(), app.readiness.clone()));
         Ok(app)
     }
@@ -144,10 +144,15 @@ fn node_config(settings: &Settings, packs: &[PackRef]) -> NodeConfig {
     }
 }
 
+/// Who has never been sure of what it knows could not say of any token that it counts.
+fn can_serve(cluster: &Cluster) -> bool {
+    cluster.status().ready && cluster.uncertainty().is_some()
+}
+
 /// Consensus publishes figures, not events; looking at them is cheap.
 async fn watch_readiness(cluster: Cluster, readiness: Arc<LocalReadiness>) {
     while readiness.now().0 != State::Draining {
-        readiness.set_ready(cluster.status().ready);
+        readiness.set_ready(can_serve(&cluster));
         sleep(READINESS_PERIOD).await;
     }
 }

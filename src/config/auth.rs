@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serverv2_machine::Lifetimes;
+
 use super::Secret;
 
 /// Everything about tokens and rates.
@@ -23,6 +25,13 @@ pub struct AuthSettings {
     pub rate_email: u32,
     /// Proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<Network>,
+}
+
+impl AuthSettings {
+    /// How long new tokens are valid.
+    pub fn lifetimes(&self) -> Lifetimes {
+        Lifetimes { access_ms: self.access_lifetime.ms, refresh_ms: self.refresh_lifetime.ms }
+    }
 }
 
 /// How long a token is valid.

@@ -16,7 +16,7 @@ use serverv2_machine::{
 
 use super::body::{self, Fields};
 use super::error::{ApiError, Success};
-use super::tokens::{self, AuthResult};
+use super::tokens::AuthResult;
 use super::{guard, idempotency, time};
 use crate::app::App;
 use crate::client;
@@ -50,7 +50,7 @@ pub(super) async fn create_guest(
     let guest = CreatePlayer { player: new_player_id()?, name: guest_name(SystemTime::now()) };
     // With a key that was used before, this is the account of the first time.
     let (player, auth) = if app.settings.auth.guests_need_tokens {
-        let lifetimes = tokens::lifetimes(&app.settings.auth);
+        let lifetimes = app.settings.auth.lifetimes();
         let made = app.cluster.propose(CreateGuestWithTokens { guest, lifetimes }, key).await;
         let issued = made.map_err(|error| ApiError::proposal(&error, CREATE_FAILED))?.reply;
         let auth = AuthResult::of(&app, &issued);

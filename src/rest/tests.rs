@@ -13,6 +13,8 @@ use tower::ServiceExt;
 use crate::app::{App, State, testing};
 use crate::run::service;
 
+mod tokens;
+
 const CREATE: &str = "/api/v1/auth/create-guest";
 const RENAME: &str = "/api/v1/auth/update-player-name";
 const NOBODY: &str = "AAAAAAAAAAAAAAAAAAAAA";

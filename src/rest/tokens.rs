@@ -7,14 +7,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
-use serverv2_machine::{Issued, KeyScope, Lifetimes, RefreshTokens, Rejection, RevokeToken};
+use serverv2_machine::{Issued, KeyScope, RefreshTokens, Rejection, RevokeToken};
 use serverv2_raft::ProposeError;
 
 use super::error::{ApiError, Success, json};
 use super::{body, guard, idempotency};
 use crate::app::App;
 use crate::auth::{Claims, SignedPair};
-use crate::config::AuthSettings;
 use crate::random;
 
 const REFRESH_FAILED: (&str, &str) = ("令牌刷新失败", "REFRESH_ERROR");
@@ -61,11 +60,6 @@ impl AuthResult {
     }
 }
 
-/// How long tokens are valid that are given from here on.
-pub(super) fn lifetimes(settings: &AuthSettings) -> Lifetimes {
-    Lifetimes { access_ms: settings.access_lifetime.ms, refresh_ms: settings.refresh_lifetime.ms }
-}
-
 /// `POST refresh`: the next pair. The log decides, so no other check is needed than the signature.
 pub(super) async fn refresh(
     State(app): State<Arc<App>>,
@@ -81,7 +75,7 @@ pub(super) async fn refresh(
         player: claims.player,
         token: claims.token,
         remaining_ms: claims.remaining_ms,
-        lifetimes: lifetimes(&app.settings.auth),
+        lifetimes: app.settings.auth.lifetimes(),
     };
     let issued = app.cluster.propose(refresh, key).await.map_err(|error| match error {
         ProposeError::Rejected(Rejection::TokenReused) => {

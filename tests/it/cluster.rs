@@ -5,6 +5,7 @@ mod identity;
 mod partition;
 mod pause;
 mod snapshot;
+mod tokens;
 mod wall_clock;
 
 use std::collections::BTreeMap;

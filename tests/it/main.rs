@@ -28,3 +28,4 @@ mod retry;
 mod sessions;
 mod settings;
 mod several;
+mod tokens;

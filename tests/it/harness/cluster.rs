@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use super::jwt::SECRET;
 use super::links::Links;
 use super::process::Options;
 use super::{DEADLINE, Http, Server, eventually};
@@ -52,7 +53,10 @@ fn node(at: usize, ports: &[Port], address: impl Fn(usize, usize) -> String) -> 
         .env("PEER_BIND", &format!("127.0.0.1:{}", ports[at].number))
         .env("BIND_HOST", "127.0.0.1")
         .env("LOG_FORMAT", "pretty")
-        .env("JWT_SECRET", "a secret for tokens")
+        .env("JWT_SECRET", SECRET)
+        // All clients of a test have one address.
+        .env("RATE_LIMIT_AUTH", "0")
+        .env("RATE_LIMIT_EMAIL", "0")
         .env("CLUSTER_SECRET", "a secret of three nodes")
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod disk;
 pub(crate) mod guests;
 mod http;
 mod inbound;
+pub(crate) mod jwt;
 pub(crate) mod knowledge;
 #[path = "../../faults/library.rs"]
 mod library;
