@@ -55,7 +55,7 @@ fn keep(path: &Path) -> io::Result<String> {
     file.write_all(secret.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+    File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()?;
     Ok(secret)
 }
 

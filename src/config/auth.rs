@@ -9,7 +9,7 @@ use super::Secret;
 /// Everything about tokens and rates.
 #[derive(Clone, Debug, Default)]
 pub struct AuthSettings {
-    /// A secret whose tokens are accepted beside those of JWT_SECRET.
+    /// A secret whose tokens are accepted beside those of `JWT_SECRET`.
     pub previous_secret: Option<Secret>,
     /// How long access tokens are valid.
     pub access_lifetime: Lifetime,

@@ -62,7 +62,7 @@ impl Gateway {
         let account = account.ok_or(HandshakeError::PlayerNotFound)?;
         let needs_token = account.is_registered() || self.settings.guests_need_tokens;
         let token = if needs_token {
-            let text = auth.token().or(given(handshake.token));
+            let text = auth.token().or_else(|| given(handshake.token));
             let text = text.ok_or(HandshakeError::TokenRequired)?;
             let claims = auth::accept(&self.tokens, &self.cluster, &text)?;
             if claims.player != player {

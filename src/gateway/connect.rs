@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use serverv2_machine::{
-    CloseSession, Command, OpenSession, Rejection, SessionId, SessionKey, SocketId, TokenId,
-};
+use serverv2_machine::{CloseSession, Command, OpenSession, Rejection, SessionId, SessionKey};
 use serverv2_raft::ProposeError;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
@@ -22,7 +20,7 @@ use super::Gateway;
 use super::admission::Identity;
 use super::counters::{Counters, Cut};
 use super::inbox::{Admission, Inbound, Inlet, Raw};
-use super::socket::{LocalSocket, Pulse, Responder};
+use super::socket::{LocalSocket, Pulse, Responder, Visitor};
 use super::transport::Cutter;
 use super::wire::{Envelope, Event, HandshakeAuth, HandshakeError, PONG, Refusal};
 use crate::client;
@@ -35,10 +33,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// A socket between its admission and its confirmation.
 struct Admitted {
-    session: SessionKey,
-    chosen: bool,
-    token: Option<TokenId>,
-    address: Arc<str>,
+    visitor: Visitor,
     pulse: Arc<Pulse>,
     inbox: mpsc::Receiver<Inbound>,
     closed: CancellationToken,
@@ -88,10 +83,7 @@ impl Gateway {
         let session = SessionKey { player, session };
         let admitted = Admitted {
             arrival: self.sessions.arriving(&session),
-            session,
-            chosen: chosen.is_some(),
-            token,
-            address,
+            visitor: Visitor { session, address, chosen: chosen.is_some(), token },
             pulse,
             inbox,
             closed: inlet.closed.clone(),
@@ -106,20 +98,8 @@ impl Gateway {
     async fn accompany(self: Arc<Self>, io: SocketRef) {
         let handover = io.extensions.remove::<Handover>();
         let Some(admitted) = handover.and_then(|handover| handover.0.lock().take()) else { return };
-        let Admitted { session, chosen, token, address, pulse, mut inbox, closed, arrival, place } =
-            admitted;
-        let id: SocketId =
-            io.id.to_string().parse().expect("the library's ids are short and printable");
-        let socket = Arc::new(LocalSocket::new(
-            io,
-            session,
-            id,
-            address,
-            chosen,
-            token,
-            pulse,
-            self.cutter.clone(),
-        ));
+        let Admitted { visitor, pulse, mut inbox, closed, arrival, place } = admitted;
+        let socket = Arc::new(LocalSocket::new(io, visitor, pulse, self.cutter.clone()));
         self.sessions.connected(&socket);
         let beat = super::heartbeat::beat(self.cluster.clone(), socket.clone(), closed.clone());
         let heartbeat = tokio::spawn(beat);

@@ -21,6 +21,18 @@ use super::wire::{Envelope, Event, Push, Refusal, RoomClosed};
 use crate::battle::host::Audience;
 use crate::battle::message::OnWire;
 
+/// Who was let in.
+pub(crate) struct Visitor {
+    /// Whose connection it is.
+    pub(crate) session: SessionKey,
+    /// The client's address, without port.
+    pub(crate) address: Arc<str>,
+    /// Whether the client chose its session id.
+    pub(crate) chosen: bool,
+    /// The token by which its player proved to be himself.
+    pub(crate) token: Option<TokenId>,
+}
+
 /// A socket held by this node.
 pub(crate) struct LocalSocket {
     /// Its id, unique in the cluster.
@@ -69,16 +81,9 @@ impl Pulse {
 
 impl LocalSocket {
     /// Wraps a connected socket.
-    pub(crate) fn new(
-        io: SocketRef,
-        session: SessionKey,
-        id: SocketId,
-        address: Arc<str>,
-        chosen: bool,
-        token: Option<TokenId>,
-        pulse: Arc<Pulse>,
-        cutter: Cutter,
-    ) -> Self {
+    pub(crate) fn new(io: SocketRef, visitor: Visitor, pulse: Arc<Pulse>, cutter: Cutter) -> Self {
+        let id = io.id.to_string().parse().expect("the library's ids are short and printable");
+        let Visitor { session, address, chosen, token } = visitor;
         Self { id, session, address, chosen, token, io, cutter, pulse, cut: AtomicBool::new(false) }
     }
 

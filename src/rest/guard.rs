@@ -80,8 +80,8 @@ pub(super) async fn look_again(
     request: Request,
     next: Next,
 ) -> Response {
-    let with_token = request.uri().path().starts_with("/api/")
-        && request.headers().contains_key(AUTHORIZATION);
+    let with_token =
+        request.uri().path().starts_with("/api/") && request.headers().contains_key(AUTHORIZATION);
     let response = next.run(request).await;
     if with_token && response.status().is_success() && !auth::is_sure(&app.cluster) {
         return ApiError::unavailable().into_response();
