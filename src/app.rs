@@ -12,6 +12,7 @@ use crate::auth::{SecretError, TokenKeys, signing_secret};
 use crate::battle::engines::{Engines, EnginesError};
 use crate::config::Settings;
 use crate::gateway::{ANSWER_PATIENCE, EventRate, Gateway, GatewaySettings};
+use crate::mail::{MailSetupError, Mailer};
 use crate::metrics::LocalMetrics;
 use crate::net::LocalConnections;
 use crate::rest::{BodyBudget, LocalStats, RateLimits};
@@ -34,6 +35,9 @@ pub enum AppError {
     /// Tokens can't be signed.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Mails can't be sent.
+    #[error(transparent)]
+    Mail(#[from] MailSetupError),
     /// The workers can't be started.
     #[error("start the battle workers: {0}")]
     Workers(std::io::Error),
@@ -57,6 +61,8 @@ pub struct App {
     pub rates: RateLimits,
     /// Memory for request bodies that are being read.
     pub bodies: BodyBudget,
+    /// Sends mails.
+    pub mailer: Mailer,
     /// What the cluster counts, counted at intervals.
     pub stats: LocalStats,
     /// What was answered, and the last page for Prometheus.
@@ -72,6 +78,7 @@ impl App {
         connections: Arc<LocalConnections>,
     ) -> Result<Arc<Self>, AppError> {
         let engines = Engines::load(settings.packs_dir.as_deref())?;
+        let mailer = Mailer::new(&settings.mail)?;
         let (cluster, feed) = Cluster::start(node_config(&settings, engines.packs())).await?;
         let secret = signing_secret(&settings)?;
         let tokens = Arc::new(TokenKeys::new(&secret, settings.auth.previous_secret.as_ref()));
@@ -88,6 +95,7 @@ impl App {
             tokens,
             rates,
             bodies: BodyBudget::default(),
+            mailer,
             stats: LocalStats::default(),
             metrics: LocalMetrics::default(),
         });

@@ -18,10 +18,12 @@ use std::time::Duration;
 
 mod auth;
 mod file;
+mod mail;
 mod table;
 mod value;
 
 pub use auth::{AuthSettings, Lifetime, Network};
+pub use mail::{MailProvider, MailSettings};
 pub use table::{SETTINGS, Setting};
 pub use value::{LogFormat, Secret};
 
@@ -108,6 +110,9 @@ pub struct Settings {
     /// Largest Socket.IO message, bytes.
     pub socket_payload_bytes_max: usize,
 
+    /// E-mail and verification codes.
+    pub mail: MailSettings,
+
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -179,6 +184,7 @@ impl Settings {
             socket_events_burst: 0,
             socket_overruns_max: 0,
             socket_payload_bytes_max: 0,
+            mail: MailSettings::default(),
             log_format: LogFormat::Pretty,
             log_level: String::new(),
         }
@@ -275,6 +281,7 @@ fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
         Mode::Dev | Mode::Run => {}
     }
     check_peers(settings, problems);
+    mail::check(&settings.mail, problems);
     let (min, max) = (settings.raft_election_min, settings.raft_election_max);
     if min >= max {
         problems.push(Problem::text(format!(

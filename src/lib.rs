@@ -16,6 +16,7 @@ mod dispatcher;
 #[cfg(test)]
 mod fuzz;
 pub mod gateway;
+pub mod mail;
 pub mod metrics;
 pub mod net;
 mod open_files;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::auth::{emails, networks};
 use super::value::{is_label, origins, peers};
-use super::{Lifetime, LogFormat, Mode, Secret, Settings};
+use super::{Lifetime, LogFormat, MailProvider, Mode, Secret, Settings};
 
 /// One setting: all that `--help`, the refusals and the parser say about it.
 pub struct Setting {
@@ -142,6 +142,7 @@ const CLUSTER: &str = "Node and cluster";
 const RAFT: &str = "Raft";
 const GAME: &str = "Game";
 const AUTH: &str = "Tokens and rates";
+const MAIL: &str = "E-mail";
 const LOG: &str = "Log";
 
 const MS: &str = " (milliseconds)";
@@ -326,6 +327,62 @@ pub static SETTINGS: &[Setting] = &[
     row("DISCONNECT_GRACE_PERIOD_TTL", "disconnect-grace-period-ttl", GAME, Always("60"),
         number(SECONDS, 0, 3_600, |s, n| s.disconnect_grace = Duration::from_secs(n)),
         "Time to come back to a battle after a lost connection. 0 loses it at once."),
+
+    row("EMAIL_PROVIDER", "email-provider", MAIL, Always("console"),
+        text("console or smtp (SendGrid and Amazon SES have SMTP relays: use them through smtp)",
+            |s, v| {
+                s.mail.provider = match v {
+                    "console" => MailProvider::Console,
+                    "smtp" => MailProvider::Smtp,
+                    _ => return None,
+                };
+                Some(())
+            }),
+        "Who sends verification codes. `console` writes the mails to the log and sends nothing."),
+    row("EMAIL_FROM", "email-from", MAIL, Always("noreply@yuuinih.com"),
+        text("an e-mail address", |s, v| {
+            crate::mail::is_address(v).then(|| s.mail.from = v.to_owned())
+        }),
+        "The address that mails come from."),
+    row("EMAIL_FROM_NAME", "email-from-name", MAIL, Always("阿卡迪亚永恒"),
+        text("1 to 64 characters", |s, v| {
+            let fine = (1..=64).contains(&v.chars().count()) && !v.chars().any(char::is_control);
+            fine.then(|| s.mail.from_name = v.to_owned())
+        }),
+        "The name beside EMAIL_FROM."),
+    row("SMTP_HOST", "smtp-host", MAIL, Unset("none"),
+        text("a host name or an IP address", |s, v| {
+            ((1..=255).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_graphic()))
+                .then(|| s.mail.smtp_host = Some(v.to_owned()))
+        }),
+        "The SMTP relay. Needed with EMAIL_PROVIDER \"smtp\"."),
+    row("SMTP_PORT", "smtp-port", MAIL, Always("587"),
+        number("", 1, 65_535, |s, n| s.mail.smtp_port = n as u16),
+        "Port of the SMTP relay."),
+    row("SMTP_SECURE", "smtp-secure", MAIL, Always("false"),
+        Kind::Switch { put: |s, v| s.mail.smtp_secure = v },
+        "Whether the relay speaks TLS from the first byte (port 465). If not, STARTTLS is used where \
+         the relay offers it, and must be offered before a password is sent to another machine."),
+    row("SMTP_USER", "smtp-user", MAIL, Unset("none: no login"),
+        text("a text that is not empty", |s, v| {
+            (!v.is_empty()).then(|| s.mail.smtp_user = Some(v.to_owned()))
+        }),
+        "User name at the SMTP relay; goes with SMTP_PASS."),
+    Setting {
+        secret: true,
+        ..row("SMTP_PASS", "smtp-pass", MAIL, Unset("none: no login"),
+            text("a text that is not empty", |s, v| {
+                (!v.is_empty()).then(|| s.mail.smtp_pass = Some(Secret::new(v)))
+            }),
+            "Password at the SMTP relay. Better given in the environment or the file than as a flag.")
+    },
+    row("EMAIL_CODES_PER_ADDRESS", "email-codes-per-address", MAIL, Always("5"),
+        number("; 0: no limit", 0, 1_000, |s, n| s.mail.codes_per_address = n as u32),
+        "Verification codes that one e-mail address is sent in an hour, over all nodes."),
+    row("EMAIL_CODES_PER_IP", "email-codes-per-ip", MAIL, Always("20"),
+        number("; 0: no limit", 0, 100_000, |s, n| s.mail.codes_per_ip = n as u32),
+        "Verification codes that one client's IP address (IPv6: its /64) is let ask for in an hour, \
+         over all nodes."),
 
     row("LOG_FORMAT", "log-format", LOG, ByMode { dev: "pretty", run: "json" },
         text("pretty or json", |s, v| {

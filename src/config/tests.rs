@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 
-use super::{BadSettings, LogFormat, Mode, SETTINGS, Settings, Sources, load};
+use super::{BadSettings, LogFormat, MailProvider, Mode, SETTINGS, Settings, Sources, load};
 
 /// Loads from flags, environment and file text.
 fn with(
@@ -91,6 +91,13 @@ fn a_bad_value_is_refused_with_its_name_its_value_and_what_is_allowed() {
         ("CLUSTER_NAME", "with space", "1 to 64 characters"),
         ("RAFT_HEARTBEAT_MS", "0", "(milliseconds)"),
         ("TURN_TIME_LIMIT", "0", "(seconds)"),
+        ("EMAIL_PROVIDER", "sendgrid", "Amazon SES have SMTP relays"),
+        ("EMAIL_PROVIDER", "ses", "console or smtp"),
+        ("EMAIL_FROM", "nobody", "an e-mail address"),
+        ("EMAIL_FROM_NAME", "x".repeat(65).leak(), "1 to 64 characters"),
+        ("SMTP_PORT", "0", "a whole number from 1 to 65535"),
+        ("SMTP_SECURE", "yes", "true or false"),
+        ("EMAIL_CODES_PER_ADDRESS", "-1", "0: no limit"),
         ("LOG_FORMAT", "xml", "pretty or json"),
         ("LOG_LEVEL", "verbose", "off, error, warn, info, debug, trace"),
     ];
@@ -216,6 +223,24 @@ fn settings_that_contradict_each_other_are_refused() {
         let text = refusal(Mode::Dev, &flags, &[], None);
         assert!(text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn a_relay_is_named_where_mails_are_sent_and_a_user_has_a_password() {
+    let smtp = ("EMAIL_PROVIDER", "smtp");
+    let (user, password) = (("SMTP_USER", "ann"), ("SMTP_PASS", "tell nobody"));
+    let text = refusal(Mode::Dev, &[], &[smtp], None);
+    assert!(text.contains("SMTP_HOST is not set"), "{text}");
+    for one in [user, password] {
+        let text = refusal(Mode::Dev, &[], &[smtp, ("SMTP_HOST", "mail"), one], None);
+        assert!(text.contains("SMTP_USER and SMTP_PASS belong together"), "{text}");
+        assert!(!text.contains("nobody"), "{text}");
+    }
+    let env = [smtp, ("SMTP_HOST", "mail"), user, password, ("SMTP_SECURE", "true")];
+    let mail = with(Mode::Dev, &[], &env, None).unwrap().mail;
+    assert_eq!((mail.provider, mail.smtp_port), (MailProvider::Smtp, 587));
+    assert!(mail.smtp_secure, "also from the environment");
+    assert_eq!((&*mail.from, &*mail.from_name), ("noreply@yuuinih.com", "阿卡迪亚永恒"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::limits::{KEY_LEN_MAX, SESSION_ID_LEN_MAX, SOCKET_ID_LEN_MAX};
+use crate::limits::{EMAIL_LEN_MAX, KEY_LEN_MAX, SESSION_ID_LEN_MAX, SOCKET_ID_LEN_MAX};
 
 /// How many characters a [`NanoId`] has, on the wire and in every store.
 pub(crate) const NANO_ID_LEN: usize = 21;
@@ -192,6 +192,12 @@ text_newtype!(
 text_newtype!(
     /// A request id chosen by a client (`requestId`, `Idempotency-Key`).
     ClientKey, KEY_LEN_MAX, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
+);
+
+text_newtype!(
+    /// An e-mail address. Whether it is well formed is checked where it comes in; two are the same if
+    /// their texts are (contract 9).
+    Email, EMAIL_LEN_MAX, |c| c.is_ascii_graphic()
 );
 
 /// How many characters of a [`TokenId`] name its family.

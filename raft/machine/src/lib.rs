@@ -45,6 +45,7 @@ mod applied;
 mod battles;
 mod clock;
 mod codec;
+mod codes;
 mod command;
 mod dedup;
 mod due;
@@ -70,6 +71,7 @@ pub use applied::{
 };
 pub use clock::{LogTime, WallTime};
 pub use codec::{CodecError, decode_entry, encode_entry, encoded_len};
+pub use codes::Purpose;
 pub use command::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command,
     CreateGuestWithTokens, CreatePlayer, EndBattle, EndSessions, Entry, Floor, JoinQueue, KeyScope,
@@ -78,8 +80,8 @@ pub use command::{
 };
 pub use effect::Effect;
 pub use ids::{
-    BadId, ClientKey, FamilyId, Incarnation, NanoId, NodeId, PlayerId, RequestId, RoomId, Seat,
-    SessionId, SessionKey, SocketId, TokenId,
+    BadId, ClientKey, Email, FamilyId, Incarnation, NanoId, NodeId, PlayerId, RequestId, RoomId,
+    Seat, SessionId, SessionKey, SocketId, TokenId,
 };
 pub use input::{
     BattleSetup, Clocks, Digest, EndReason, Input, LeaveReason, NumberedInput, Outcome, PackRef,

@@ -25,6 +25,8 @@ pub const SOCKET_ID_LEN_MAX: usize = 64;
 pub const KEY_LEN_MAX: usize = 64;
 /// Client addresses, bytes; longer ones are cut by the gateway.
 pub const ADDRESS_LEN_MAX: usize = 64;
+/// E-mail addresses, bytes (contract 1.7).
+pub const EMAIL_LEN_MAX: usize = 254;
 /// Player names, characters (contract 6.2); the name is refused.
 pub const NAME_CHARS_MAX: usize = 50;
 
