@@ -5,6 +5,7 @@
 //! head      length u32, bytes: generation and number of the records, lengths of what follows
 //! machine   the machine's snapshot
 //! changes   key length u8, key, value length u32, value   (repeated)
+//!           for a record that was removed: a length of 2^32 - 1, and no value
 //! ```
 //!
 //! The changes lead the base from the checkpoint before to this one. They are in the base already when
@@ -18,7 +19,7 @@ use serverv2_machine::Snapshot;
 use serverv2_storage::{Base, KeyValue, SnapshotFile, SnapshotReader, StorageError};
 
 use crate::codec;
-use crate::records;
+use crate::records::{self, Written};
 
 const MAGIC: &[u8; 8] = b"SV2CKPT1";
 /// Bytes of a head: a few numbers.
@@ -27,6 +28,8 @@ const HEAD_BYTES_MAX: u32 = 1024;
 pub(crate) const MACHINE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Bytes of a record on its way.
 const VALUE_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// Stands for the length of a value that was removed.
+const REMOVED: u32 = u32::MAX;
 
 /// The beginning of a checkpoint's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +38,6 @@ pub(crate) struct Head {
     pub(crate) generation: u64,
     /// The position that the changes lead from; its own if there are none.
     pub(crate) from: u64,
-    /// Accounts in them.
-    pub(crate) players: u64,
     /// Bytes of the machine.
     pub(crate) machine_bytes: u64,
     /// How many changes follow.
@@ -53,38 +54,51 @@ impl Head {
 }
 
 /// The body of a checkpoint's file.
-pub(crate) fn encode(
-    generation: u64,
-    from: u64,
-    players: u64,
-    machine: &[u8],
-    changes: &[KeyValue],
-) -> Vec<u8> {
+pub(crate) fn encode(generation: u64, from: u64, machine: &[u8], changes: &[Written]) -> Vec<u8> {
     let head = Head {
         generation,
         from,
-        players,
         machine_bytes: machine.len() as u64,
         changes: changes.len() as u64,
     };
     let mut body = head.encode();
     body.extend_from_slice(machine);
     for (key, value) in changes {
-        push_record(&mut body, key, value);
+        match value {
+            Some(value) => push_record(&mut body, key, value),
+            None => {
+                push_key(&mut body, key);
+                body.extend_from_slice(&REMOVED.to_be_bytes());
+            }
+        }
     }
     body
 }
 
 /// One record behind others.
 pub(crate) fn push_record(to: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    to.push(u8::try_from(key.len()).expect("keys are short"));
-    to.extend_from_slice(key);
+    push_key(to, key);
     to.extend_from_slice(&u32::try_from(value.len()).expect("values are bounded").to_be_bytes());
     to.extend_from_slice(value);
 }
 
+fn push_key(to: &mut Vec<u8>, key: &[u8]) {
+    to.push(u8::try_from(key.len()).expect("keys are short"));
+    to.extend_from_slice(key);
+}
+
 /// The next record; `None` at the end.
 pub(crate) fn read_record(from: &mut impl Read) -> io::Result<Option<KeyValue>> {
+    match read_change(from)? {
+        None => Ok(None),
+        Some((key, Some(value))) => Ok(Some((key, value))),
+        Some((_, None)) => Err(io::Error::other("a record without a value")),
+    }
+}
+
+/// The next record, and whether it was removed; `None` at the end.
+#[expect(clippy::type_complexity, reason = "a change as it is read")]
+fn read_change(from: &mut impl Read) -> io::Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
     let mut length = [0];
     if from.read(&mut length)? == 0 {
         return Ok(None);
@@ -94,12 +108,15 @@ pub(crate) fn read_record(from: &mut impl Read) -> io::Result<Option<KeyValue>> 
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
     let length = u32::from_be_bytes(length);
+    if length == REMOVED {
+        return Ok(Some((key, None)));
+    }
     if length > VALUE_BYTES_MAX {
         return Err(io::Error::other("a record that is too large"));
     }
     let mut value = Vec::new();
     from.take(u64::from(length)).read_to_end(&mut value)?;
-    if value.len() == length as usize { Ok(Some((key, value))) } else { Err(cut()) }
+    if value.len() == length as usize { Ok(Some((key, Some(value)))) } else { Err(cut()) }
 }
 
 fn cut() -> io::Error {
@@ -154,7 +171,7 @@ impl Opened {
     }
 
     /// Reads the whole of it, which is checked to its end.
-    pub(crate) fn read(mut self) -> io::Result<(Head, Snapshot, Vec<KeyValue>)> {
+    pub(crate) fn read(mut self) -> io::Result<(Head, Snapshot, Vec<Written>)> {
         let mut machine = Vec::new();
         self.machine().read_to_end(&mut machine)?;
         if machine.len() as u64 != self.head.machine_bytes {
@@ -163,8 +180,8 @@ impl Opened {
         let snapshot = Snapshot::decode(&machine).map_err(io::Error::other)?;
         drop(machine);
         let mut changes = Vec::new();
-        while let Some(record) = read_record(&mut self.body)? {
-            changes.push(record);
+        while let Some((key, value)) = read_change(&mut self.body)? {
+            changes.push((key, value.map(Into::into)));
         }
         if changes.len() as u64 != self.head.changes {
             return Err(io::Error::other("changes are missing"));

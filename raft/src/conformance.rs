@@ -29,7 +29,7 @@ impl StoreBuilder<TypeConfig, LogAdapter, StateMachine, TempDir> for Folders {
 
 fn stores(dir: &TempDir) -> (LogAdapter, StateMachine) {
     let (stores, _) = Stores::open(dir.path(), 1).unwrap();
-    let records = OverlayRecords::on(stores.records.valid(), 0, Arc::default());
+    let records = OverlayRecords::on(stores.records.valid(), Arc::default());
     let replica = Replica::on(records);
     let applier = Applier {
         replica: replica.clone(),

@@ -166,7 +166,7 @@ async fn build(
     let requests = Arc::new(Requests::new(config.node, incarnation));
     let broken = Arc::<Broken>::default();
     // How many accounts there are, the snapshot says when it is installed.
-    let records = OverlayRecords::on(stores.records.valid(), 0, Arc::clone(&broken));
+    let records = OverlayRecords::on(stores.records.valid(), Arc::clone(&broken));
     let replica = Replica::on(records);
     let clock = Arc::<LogClock>::default();
     let feed = FeedSender::default();

@@ -10,42 +10,99 @@
 //! the machine or whoever else asked, and the node is told ([`Broken`]).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::iter::Peekable;
 use std::sync::{Arc, OnceLock};
 
-use serverv2_machine::{Player, PlayerId, Records};
-use serverv2_storage::{Base, Change, KeyValue, StorageError};
+use serverv2_machine::{CodecError, KeyValue, Order, RecordIter, Records, Value};
+use serverv2_storage::{Base, Change, StorageError};
 use tokio::sync::Notify;
 
 /// Bytes of a layer that ask for a checkpoint.
 const LAYER_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// What an account takes in a layer beside its texts: itself, and its place in the tree.
-const PLAYER_BYTES: usize = 200;
-/// First byte of an account's key.
-const PLAYER_TABLE: u8 = b'p';
+/// What a record takes in a layer beside its key and value: pointers, counts, its place in the tree.
+const RECORD_BYTES: usize = 100;
+
+/// A record as it was written; `None`: it was removed.
+pub(crate) type Written = (Vec<u8>, Option<Value>);
 
 /// What was written since a checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Layer {
-    players: BTreeMap<PlayerId, Player>,
+    records: BTreeMap<Vec<u8>, Option<Value>>,
     bytes: usize,
 }
 
 impl Layer {
-    fn put(&mut self, player: Player) {
-        self.bytes +=
-            PLAYER_BYTES + player.name.len() + player.email.as_ref().map_or(0, |it| it.len());
-        self.players.insert(player.id, player);
+    fn set(&mut self, key: Vec<u8>, value: Option<Value>) {
+        let length = |value: &Option<Value>| value.as_ref().map_or(0, |value| value.len());
+        self.bytes += length(&value);
+        match self.records.entry(key) {
+            btree_map::Entry::Occupied(mut place) => {
+                self.bytes -= length(&place.insert(value));
+            }
+            btree_map::Entry::Vacant(place) => {
+                self.bytes += RECORD_BYTES + place.key().len();
+                place.insert(value);
+            }
+        }
     }
 
-    /// Keys and values, as the base keeps them.
-    pub(crate) fn encode(&self) -> Vec<KeyValue> {
-        self.players.values().map(|player| (player_key(player.id), player.encode())).collect()
+    fn range(&self, from: &[u8], to: &[u8], order: Order) -> WrittenIter<'_> {
+        let found = self.records.range(from.to_vec()..=to.to_vec());
+        let found = found.map(|(key, value)| (key.clone(), value.clone()));
+        match order {
+            Order::Up => Box::new(found),
+            Order::Down => Box::new(found.rev()),
+        }
+    }
+
+    /// What was written, as a checkpoint keeps it.
+    pub(crate) fn written(&self) -> Vec<Written> {
+        self.records.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 }
 
 /// Changes as the base takes them.
-pub(crate) fn changes(encoded: &[KeyValue]) -> impl Iterator<Item = Change<'_>> {
-    encoded.iter().map(|(key, value)| (&key[..], Some(&value[..])))
+pub(crate) fn changes(written: &[Written]) -> impl Iterator<Item = Change<'_>> {
+    written.iter().map(|(key, value)| (&key[..], value.as_deref()))
+}
+
+type WrittenIter<'a> = Box<dyn Iterator<Item = Written> + 'a>;
+
+/// Two sources in one order; where both have a record, the newer one's counts.
+struct Above<'a> {
+    newer: Peekable<WrittenIter<'a>>,
+    older: Peekable<WrittenIter<'a>>,
+    order: Order,
+}
+
+impl<'a> Above<'a> {
+    fn of(newer: WrittenIter<'a>, older: WrittenIter<'a>, order: Order) -> WrittenIter<'a> {
+        Box::new(Self { newer: newer.peekable(), older: older.peekable(), order })
+    }
+}
+
+impl Iterator for Above<'_> {
+    type Item = Written;
+
+    fn next(&mut self) -> Option<Written> {
+        let (Some((newer, _)), Some((older, _))) = (self.newer.peek(), self.older.peek()) else {
+            return self.newer.next().or_else(|| self.older.next());
+        };
+        let by_order = match self.order {
+            Order::Up => newer.cmp(older),
+            Order::Down => older.cmp(newer),
+        };
+        match by_order {
+            std::cmp::Ordering::Less => self.newer.next(),
+            std::cmp::Ordering::Greater => self.older.next(),
+            std::cmp::Ordering::Equal => {
+                self.older.next();
+                self.newer.next()
+            }
+        }
+    }
 }
 
 /// Tells that the disk can't be read.
@@ -84,15 +141,14 @@ pub(crate) struct OverlayRecords {
     closed: bool,
     frozen: Option<Arc<Layer>>,
     active: Layer,
-    players: u64,
     checkpoint_asked: bool,
     broken: Arc<Broken>,
 }
 
 impl OverlayRecords {
-    /// The state that a base holds, with so many accounts.
-    pub(crate) fn on(base: Base, players: u64, broken: Arc<Broken>) -> Self {
-        Self { base: Some(base), players, broken, ..Self::default() }
+    /// The state that a base holds.
+    pub(crate) fn on(base: Base, broken: Arc<Broken>) -> Self {
+        Self { base: Some(base), broken, ..Self::default() }
     }
 
     /// Whom reads that fail tell.
@@ -111,9 +167,9 @@ impl OverlayRecords {
         self.checkpoint_asked = false;
         // A checkpoint that came to nothing is made up for.
         if let Some(before) = self.frozen.take() {
-            for player in before.players.values() {
-                if !layer.players.contains_key(&player.id) {
-                    layer.put(player.clone());
+            for (key, value) in &before.records {
+                if !layer.records.contains_key(key) {
+                    layer.set(key.clone(), value.clone());
                 }
             }
         }
@@ -141,79 +197,65 @@ impl OverlayRecords {
         self.base.as_ref()
     }
 
-    /// The newest state of an account among the layers.
-    fn layered(&self, id: PlayerId) -> Option<&Player> {
-        let frozen = || self.frozen.as_ref().and_then(|layer| layer.players.get(&id));
-        self.active.players.get(&id).or_else(frozen)
+    /// The newest state of a record among the layers, if one of them has it.
+    fn layered(&self, key: &[u8]) -> Option<&Option<Value>> {
+        let frozen = || self.frozen.as_ref().and_then(|layer| layer.records.get(key));
+        self.active.records.get(key).or_else(frozen)
     }
 
-    fn decoded(&self, value: Result<Vec<u8>, StorageError>) -> Player {
-        let decode = |bytes: Vec<u8>| {
-            let damaged =
-                |error| StorageError::Corrupt(format!("an account can't be read: {error}"));
-            Player::decode(&bytes).map_err(damaged)
-        };
-        value.and_then(decode).unwrap_or_else(|error| self.broken.stop(error))
+    fn read_or_stop<T>(&self, read: Result<T, StorageError>) -> T {
+        read.unwrap_or_else(|error| self.broken.stop(error))
     }
 }
 
 impl Records for OverlayRecords {
-    fn player(&self, id: PlayerId) -> Option<Player> {
-        if let Some(player) = self.layered(id) {
-            return Some(player.clone());
+    fn get(&self, key: &[u8]) -> Option<Value> {
+        if let Some(value) = self.layered(key) {
+            return value.clone();
         }
-        let found = self.base()?.get(&player_key(id)).transpose()?;
-        Some(self.decoded(found))
+        let found = self.base()?.get(key);
+        self.read_or_stop(found).map(Into::into)
     }
 
-    fn put_player(&mut self, player: Player) {
-        if self.player(player.id).is_none() {
-            self.players += 1;
-        }
-        self.active.put(player);
+    fn set(&mut self, key: Vec<u8>, value: Option<Value>) {
+        self.active.set(key, value);
     }
 
-    fn player_count(&self) -> u64 {
-        self.players
+    fn range(&self, from: &[u8], to: &[u8], order: Order) -> RecordIter<'_> {
+        let base: WrittenIter<'_> = match self.base() {
+            None => Box::new(std::iter::empty()),
+            Some(base) => {
+                let found = base.range(from, to, order == Order::Down);
+                Box::new(found.map(|record| {
+                    let (key, value) = self.read_or_stop(record);
+                    (key, Some(value.into()))
+                }))
+            }
+        };
+        let frozen = self.frozen.iter().map(|layer| layer.range(from, to, order));
+        let older = frozen.fold(base, |base, frozen| Above::of(frozen, base, order));
+        let all = Above::of(self.active.range(from, to, order), older, order);
+        Box::new(all.filter_map(|(key, value)| -> Option<KeyValue> { Some((key, value?)) }))
     }
 
-    fn players(&self) -> Box<dyn Iterator<Item = Player> + '_> {
-        let frozen = self.frozen.iter().flat_map(|layer| &layer.players);
-        // The newer ones take the place of the older ones.
-        let layered: BTreeMap<_, _> = frozen.chain(&self.active.players).collect();
-        let base = self.base().into_iter().flat_map(Base::iter);
-        let base = base
-            .map(|record| self.decoded(record.map(|(_, value)| value)))
-            .filter(|player| self.layered(player.id).is_none());
-        let (mut base, mut layered) = (base.peekable(), layered.into_values().peekable());
-        Box::new(std::iter::from_fn(move || match (base.peek(), layered.peek()) {
-            (Some(a), Some(b)) if a.id < b.id => base.next(),
-            (Some(_), None) => base.next(),
-            _ => layered.next().cloned(),
-        }))
+    fn unreadable(&self, why: &CodecError) -> ! {
+        self.broken.stop(StorageError::Corrupt(format!("a record can't be read: {why}")))
     }
-}
-
-fn player_key(id: PlayerId) -> Vec<u8> {
-    [&[PLAYER_TABLE], id.as_str().as_bytes()].concat()
 }
 
 #[cfg(test)]
 mod tests {
-    use serverv2_machine::{MemoryRecords, NanoId, WallTime};
+    use serverv2_machine::MemoryRecords;
     use serverv2_storage::{Folder, RecordStore};
 
     use super::*;
 
-    fn player(number: u8, name: &str) -> Player {
-        Player {
-            id: PlayerId(NanoId::from_entropy(&[number; 32])),
-            name: name.into(),
-            created: WallTime(1),
-            last_login: WallTime(2),
-            email: None,
-            email_bound: None,
-        }
+    fn key(number: u8) -> Vec<u8> {
+        vec![b'k', number]
+    }
+
+    fn all(records: &dyn Records, order: Order) -> Vec<KeyValue> {
+        records.range(&key(0), &key(u8::MAX), order).collect()
     }
 
     #[test]
@@ -221,33 +263,48 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = RecordStore::open(&Folder::open(dir.path(), 1).unwrap(), 0).unwrap();
         let base = store.valid();
-        let mut records = OverlayRecords::on(base.clone(), 0, Arc::default());
+        let mut records = OverlayRecords::on(base.clone(), Arc::default());
         let mut model = MemoryRecords::default();
-        for round in 0..4_u8 {
-            let mut write = |number: u8, name: &str| {
-                records.put_player(player(number, name));
-                model.put_player(player(number, name));
+        for round in 0..5_u8 {
+            let mut write = |number: u8, text: Option<&str>| {
+                // Some of them take several pieces on the disk.
+                let length = if number.is_multiple_of(5) { 9000 } else { 20 };
+                let value = text.map(|text| text.repeat(length).into_bytes().into());
+                records.set(key(number), Option::clone(&value));
+                model.set(key(number), value);
             };
-            (0..10).for_each(|number| write(number * 3 + round, "before"));
-            write(round, "changed");
+            (0..10).for_each(|number| write(number * 3 + round, Some("b")));
+            write(round, Some("c"));
+            write(round + 10, None);
             let layer = records.freeze();
-            let mut write = |number: u8, name: &str| {
-                records.put_player(player(number, name));
-                model.put_player(player(number, name));
+            let mut write = |number: u8, text: Option<&str>| {
+                let value = text.map(|text| text.as_bytes().into());
+                records.set(key(number), Option::clone(&value));
+                model.set(key(number), value);
             };
-            write(1, "during");
-            write(100 + round, "during");
+            write(1, Some("during"));
+            write(100 + round, Some("during"));
+            write(round * 3 + 6, None);
+            write(102, None);
+            let compare = |records: &OverlayRecords| {
+                for order in [Order::Up, Order::Down] {
+                    assert!(all(records, order) == all(&model, order), "round {round}");
+                    let (from, to) = (key(7), key(20));
+                    let part = records.range(&from, &to, order).take(3);
+                    assert!(part.eq(model.range(&from, &to, order).take(3)), "round {round}");
+                }
+                for number in 0..=u8::MAX {
+                    assert!(records.get(&key(number)) == model.get(&key(number)));
+                }
+            };
+            compare(&records);
             // The first one comes to nothing.
             if round > 0 {
-                let encoded = layer.encode();
-                base.redo(u64::from(round), changes(&encoded)).unwrap();
+                let written = layer.written();
+                base.redo(u64::from(round), changes(&written)).unwrap();
+                compare(&records);
                 records.forget(&layer);
-            }
-            assert!(records.players().eq(model.players()), "round {round}");
-            assert_eq!(records.player_count(), model.player_count());
-            for number in 0..=u8::MAX {
-                let id = player(number, "").id;
-                assert_eq!(records.player(id), model.player(id));
+                compare(&records);
             }
         }
     }

@@ -16,15 +16,15 @@ use std::time::Instant;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot as OpenraftSnapshot};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
-use serverv2_machine::{Player, Records as _, Snapshot};
-use serverv2_storage::{Base, KeyValue, SnapshotFile, StorageError};
+use serverv2_machine::Snapshot;
+use serverv2_storage::{Base, SnapshotFile, StorageError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::applier::{Applicable, Replica, State, Work};
 use crate::checkpoint::{self, Head, Opened};
 use crate::codec;
 use crate::log_adapter::Stores;
-use crate::records::{self, Layer, OverlayRecords};
+use crate::records::{self, Layer, OverlayRecords, Written};
 use crate::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Entries handed to the applier at once.
@@ -51,7 +51,6 @@ struct Copy {
     meta: SnapshotMeta,
     machine: Snapshot,
     layer: Arc<Layer>,
-    players: u64,
     base: Base,
 }
 
@@ -105,7 +104,6 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             },
             machine: Snapshot::without_records(&state.machine),
             layer: state.records.freeze(),
-            players: state.records.player_count(),
             base: self.stores.records.valid(),
         };
         drop(state);
@@ -133,7 +131,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             } else {
                 adopt(&stores, &meta, &file, &head, &changes)?
             };
-            let records = OverlayRecords::on(base, head.players, broken);
+            let records = OverlayRecords::on(base, broken);
             let members = meta.last_membership.clone();
             Ok((State { machine, records, applied: meta.last_log_id, members }, is_own))
         })
@@ -161,16 +159,11 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let (replica, stores) = (self.replica.clone(), Arc::clone(&self.stores));
         blocking(&self.stores.clone(), move || {
             let began = Instant::now();
-            let Copy { meta, machine, layer, players, base } = copy;
+            let Copy { meta, machine, layer, base } = copy;
             let position = position(&meta);
-            let changes = layer.encode();
-            let body = checkpoint::encode(
-                base.generation(),
-                base.position(),
-                players,
-                &machine.encode(),
-                &changes,
-            );
+            let changes = layer.written();
+            let body =
+                checkpoint::encode(base.generation(), base.position(), &machine.encode(), &changes);
             drop(machine);
             let bytes = body.len();
             let about = codec::encode_snapshot_meta(&meta);
@@ -193,7 +186,7 @@ fn adopt(
     meta: &SnapshotMeta,
     file: &SnapshotFile,
     head: &Head,
-    changes: &[KeyValue],
+    changes: &[Written],
 ) -> Result<Base, io::Error> {
     if stores.snapshots.is_prepared(file) {
         stores.snapshots.publish(file, position(meta))?;
@@ -202,18 +195,19 @@ fn adopt(
     // A file that no peer sent: all its records must be in it.
     let mut filling =
         stores.records.begin()?.ok_or_else(|| damaged(&"another one is coming in"))?;
-    if head.players != changes.len() as u64 {
+    if head.from != 0 {
         return Err(damaged(&"its records are missing"));
     }
     for (key, value) in changes {
-        Player::decode(value).map_err(|error| damaged(&error))?;
-        filling.put(key, value)?;
+        if let Some(value) = value {
+            filling.put(key, value)?;
+        }
     }
     let generation = filling.generation();
     filling.finish(position(meta))?;
     let mut machine = Vec::new();
     Opened::of(file)?.machine().read_to_end(&mut machine)?;
-    let body = checkpoint::encode(generation, position(meta), head.players, &machine, &[]);
+    let body = checkpoint::encode(generation, position(meta), &machine, &[]);
     let about = codec::encode_snapshot_meta(meta);
     stores.snapshots.save(position(meta), &about, &body[..])?;
     Ok(stores.records.switch_to(generation)?)

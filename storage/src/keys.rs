@@ -72,6 +72,11 @@ pub(crate) fn record_piece(key: &[u8], number: usize) -> Vec<u8> {
     [&record_prefix(key)[..], &number.to_be_bytes()].concat()
 }
 
+/// The key of the last piece that a record can have.
+pub(crate) fn last_piece(key: &[u8]) -> Vec<u8> {
+    record_piece(key, usize::from(u16::MAX))
+}
+
 /// Behind all pieces of the record with this prefix; an empty one is before all records.
 pub(crate) fn after_record(prefix: &[u8]) -> Vec<u8> {
     if prefix.is_empty() { Vec::new() } else { [prefix, &[0xff; 3]].concat() }

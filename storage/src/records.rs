@@ -201,6 +201,22 @@ impl Base {
         stream::records(self.tree.iter())
     }
 
+    /// The records from one key to another, both included and of the same length, in the order of their
+    /// keys or against it. While the base moves on, what is seen belongs to no position.
+    pub fn range(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        backward: bool,
+    ) -> Box<dyn Iterator<Item = Result<KeyValue, StorageError>>> {
+        let pieces = self.tree.range(keys::record_prefix(from)..=keys::last_piece(to));
+        if backward {
+            Box::new(stream::records_backward(pieces.rev()))
+        } else {
+            Box::new(stream::records(pieces))
+        }
+    }
+
     /// Writes changes, and states that this is the state at a later position. Durable when it returns;
     /// until then some of them are.
     pub fn redo<'a>(

@@ -88,7 +88,7 @@ pub use input::{
     SetupSeat,
 };
 pub use machine::{Machine, Position};
-pub use records::{MemoryRecords, Player, Records};
+pub use records::{KeyValue, Kind, MemoryRecords, Order, Player, RecordIter, Records, Value};
 pub use snapshot::{LATEST_LEVEL, Snapshot, SnapshotV1};
 pub use tokens::{Lifetimes, TokenPair};
 pub use view::{Counts, EndView, NodeView, RoomView, SeatView, SessionView, TicketView};

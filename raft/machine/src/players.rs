@@ -29,7 +29,7 @@ impl Machine {
             email: None,
             email_bound: None,
         };
-        turn.records.put_player(player.clone());
+        turn.records.put_player(&player);
         Ok(player)
     }
 
@@ -40,7 +40,7 @@ impl Machine {
         check_name(&c.name)?;
         let player = turn.records.player(c.player).ok_or(Rejection::PlayerUnknown)?;
         let player = Player { name: Arc::clone(&c.name), ..player };
-        turn.records.put_player(player.clone());
+        turn.records.put_player(&player);
         Ok(player)
     }
 }

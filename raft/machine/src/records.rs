@@ -1,5 +1,10 @@
 //! Records: what outlives every session. The machine reads and writes them through a trait that the
 //! applier hands in, so they can live in memory or on disk; such a read is as deterministic as memory.
+//!
+//! They are one ordered space of keys. A key's first byte is its *kind* ([`Kind`]), and all keys of a
+//! kind have one length, so a range within a kind is the same in memory and on every disk. What a kind
+//! means stands in the file of its area; here are the space itself, its counters, and *blobs*: values
+//! too large for one record, cut into pieces.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,9 +14,132 @@ use serde::{Deserialize, Serialize};
 use crate::clock::WallTime;
 use crate::codec::{self, CodecError};
 use crate::ids::PlayerId;
+use crate::limits::RECORD_BYTES_MAX;
 
 /// Names the format of a stored account.
 const PLAYER_FORMAT: u8 = 1;
+
+/// A record's value; layers and readers share it.
+pub type Value = Arc<[u8]>;
+
+/// A key and its value.
+pub type KeyValue = (Vec<u8>, Value);
+
+/// Records in the order of their keys, or against it.
+pub type RecordIter<'a> = Box<dyn Iterator<Item = KeyValue> + 'a>;
+
+/// What a key is about: its first byte, and how many bytes follow. Append-only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    tag: u8,
+    rest: usize,
+}
+
+impl Kind {
+    /// All accounts, by id.
+    pub(crate) const PLAYER: Self = Self::new(b'p', PLAYER_KEY);
+    /// Numbers of everything, by [`Counter`].
+    pub(crate) const COUNTER: Self = Self::new(b'c', 1);
+
+    /// All of them, in the order of their first bytes.
+    pub(crate) const ALL: [Self; 2] = [Self::COUNTER, Self::PLAYER];
+
+    pub(crate) const fn new(tag: u8, rest: usize) -> Self {
+        Self { tag, rest }
+    }
+
+    /// The key with these parts, one behind the other.
+    pub(crate) fn key(self, parts: &[&[u8]]) -> Vec<u8> {
+        let key = [&[&[self.tag][..]], parts].concat().concat();
+        debug_assert_eq!(key.len(), 1 + self.rest, "all keys of a kind have one length");
+        key
+    }
+
+    /// The first and the last key that can begin with these parts.
+    pub(crate) fn span(self, parts: &[&[u8]]) -> (Vec<u8>, Vec<u8>) {
+        let mut first = [&[&[self.tag][..]], parts].concat().concat();
+        let mut last = first.clone();
+        first.resize(1 + self.rest, 0);
+        last.resize(1 + self.rest, u8::MAX);
+        (first, last)
+    }
+}
+
+/// Bytes of a player's id in a key.
+pub(crate) const PLAYER_KEY: usize = crate::ids::NANO_ID_LEN;
+
+/// Numbers that are kept so that nobody has to count. Append-only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Counter {
+    /// Accounts.
+    Players = 0,
+}
+
+/// Which way a range is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// From the smallest key.
+    Up,
+    /// From the largest key.
+    Down,
+}
+
+/// Where records live. Reads give the state at exactly the position being applied, on every node.
+///
+/// The first four are what a store has to offer; the rest is made of them.
+pub trait Records {
+    /// A record's value.
+    fn get(&self, key: &[u8]) -> Option<Value>;
+
+    /// Stores a record, new or changed; `None` removes it, if it is there.
+    fn set(&mut self, key: Vec<u8>, value: Option<Value>);
+
+    /// The records from one key to another, both included and of one kind. Read lazily.
+    fn range(&self, from: &[u8], to: &[u8], order: Order) -> RecordIter<'_>;
+
+    /// What is stored was not written by any version of this program: it can't go on.
+    fn unreadable(&self, why: &CodecError) -> !;
+
+    /// All records, however many: for digests, and for who has the time.
+    fn all(&self) -> RecordIter<'_> {
+        Box::new(Kind::ALL.into_iter().flat_map(|kind| {
+            let (from, to) = kind.span(&[]);
+            self.range(&from, &to, Order::Up)
+        }))
+    }
+
+    /// The account with this id.
+    fn player(&self, id: PlayerId) -> Option<Player> {
+        let value = self.get(&player_key(id))?;
+        Some(Player::decode(&value).unwrap_or_else(|error| self.unreadable(&error)))
+    }
+
+    /// Stores an account, new or changed.
+    fn put_player(&mut self, player: &Player) {
+        let key = player_key(player.id);
+        if self.get(&key).is_none() {
+            let count = self.player_count().saturating_add(1);
+            self.set(counter_key(Counter::Players), Some(number(count)));
+        }
+        self.set(key, Some(player.encode().into()));
+    }
+
+    /// How many accounts there are.
+    fn player_count(&self) -> u64 {
+        let value = self.get(&counter_key(Counter::Players));
+        value.map_or(0, |value| read_number(&value))
+    }
+
+    /// All accounts in the order of their ids, however many; for who has the time.
+    fn players(&self) -> Box<dyn Iterator<Item = Player> + '_> {
+        let (from, to) = Kind::PLAYER.span(&[]);
+        let decode = |(_, value): KeyValue| {
+            Player::decode(&value).unwrap_or_else(|error| self.unreadable(&error))
+        };
+        Box::new(self.range(&from, &to, Order::Up).map(decode))
+    }
+}
 
 /// One account. Fields never change; a new version becomes a new type beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,41 +175,50 @@ impl Player {
     }
 }
 
-/// Where records live. Reads give the state at exactly the position being applied, on every node.
-pub trait Records {
-    /// The account with this id.
-    fn player(&self, id: PlayerId) -> Option<Player>;
+fn player_key(id: PlayerId) -> Vec<u8> {
+    Kind::PLAYER.key(&[id.as_str().as_bytes()])
+}
 
-    /// Stores an account, new or changed.
-    fn put_player(&mut self, player: Player);
+pub(crate) fn counter_key(counter: Counter) -> Vec<u8> {
+    Kind::COUNTER.key(&[&[counter as u8]])
+}
 
-    /// How many accounts there are.
-    fn player_count(&self) -> u64;
+pub(crate) fn number(number: u64) -> Value {
+    number.to_be_bytes()[..].into()
+}
 
-    /// All accounts in the order of their ids, however many: for digests, and for who has the time.
-    fn players(&self) -> Box<dyn Iterator<Item = Player> + '_>;
+/// Bytes that hold no number count as 0: nothing but a number is ever stored under such a key.
+pub(crate) fn read_number(value: &[u8]) -> u64 {
+    value.try_into().map_or(0, u64::from_be_bytes)
 }
 
 /// Records in memory, for as long as it lasts.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryRecords {
-    players: BTreeMap<PlayerId, Player>,
-}
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryRecords(BTreeMap<Vec<u8>, Value>);
 
 impl Records for MemoryRecords {
-    fn player(&self, id: PlayerId) -> Option<Player> {
-        self.players.get(&id).cloned()
+    fn get(&self, key: &[u8]) -> Option<Value> {
+        self.0.get(key).cloned()
     }
 
-    fn put_player(&mut self, player: Player) {
-        self.players.insert(player.id, player);
+    fn set(&mut self, key: Vec<u8>, value: Option<Value>) {
+        debug_assert!(value.as_ref().is_none_or(|value| value.len() <= RECORD_BYTES_MAX));
+        match value {
+            Some(value) => self.0.insert(key, value),
+            None => self.0.remove(&key),
+        };
     }
 
-    fn player_count(&self) -> u64 {
-        self.players.len() as u64
+    fn range(&self, from: &[u8], to: &[u8], order: Order) -> RecordIter<'_> {
+        let found = self.0.range(from.to_vec()..=to.to_vec());
+        let found = found.map(|(key, value)| (key.clone(), Arc::clone(value)));
+        match order {
+            Order::Up => Box::new(found),
+            Order::Down => Box::new(found.rev()),
+        }
     }
 
-    fn players(&self) -> Box<dyn Iterator<Item = Player> + '_> {
-        Box::new(self.players.values().cloned())
+    fn unreadable(&self, why: &CodecError) -> ! {
+        panic!("a record can't be read: {why}")
     }
 }

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::codec::{self, CodecError};
 use crate::input::Digest;
 use crate::machine::Machine;
-use crate::records::{Player, Records};
+use crate::records::{KeyValue, Records};
 
 /// The behaviour level of an empty cluster.
 pub(crate) const FIRST_LEVEL: u32 = 1;
@@ -40,18 +40,19 @@ pub enum Snapshot {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SnapshotV1 {
     machine: Machine,
-    players: Vec<Player>,
+    records: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Snapshot {
     /// The state as it is. Cheap to take where it is large (see [`Machine`]), records aside.
     pub fn take(machine: &Machine, records: &dyn Records) -> Self {
-        Self::V1(SnapshotV1 { machine: machine.clone(), players: records.players().collect() })
+        let records = records.all().map(|(key, value)| (key, value.to_vec())).collect();
+        Self::V1(SnapshotV1 { machine: machine.clone(), records })
     }
 
     /// The machine alone, where somebody else keeps the records of this position.
     pub fn without_records(machine: &Machine) -> Self {
-        Self::V1(SnapshotV1 { machine: machine.clone(), players: Vec::new() })
+        Self::V1(SnapshotV1 { machine: machine.clone(), records: Vec::new() })
     }
 
     /// Its bytes, version first.
@@ -71,9 +72,9 @@ impl Snapshot {
         Ok(Self::V1(snapshot))
     }
 
-    /// The machine, ready to apply what comes next, and the accounts to put into the records.
-    pub fn restore(self) -> (Machine, Vec<Player>) {
-        let Self::V1(SnapshotV1 { mut machine, players }) = self;
+    /// The machine, ready to apply what comes next, and the records that came with it.
+    pub fn restore(self) -> (Machine, Vec<KeyValue>) {
+        let Self::V1(SnapshotV1 { mut machine, records }) = self;
         machine.keys.reindex();
         machine.sessions.reindex();
         machine.rooms.reindex();
@@ -81,16 +82,16 @@ impl Snapshot {
         machine.tokens.reindex();
         machine.refresh_all_tickets();
         machine.rebuild_due();
-        (machine, players)
+        (machine, records.into_iter().map(|(key, value)| (key, value.into())).collect())
     }
 }
 
-/// Over the encoded state and the accounts in the order of their ids.
+/// Over the encoded state and all records.
 pub(crate) fn digest(machine: &Machine, records: &dyn Records) -> Digest {
     let mut hasher = Hasher(Sha256::new());
     codec::write(machine, &mut hasher);
-    for player in records.players() {
-        codec::write(&player, &mut hasher);
+    for (key, value) in records.all() {
+        codec::write(&(&key[..], &value[..]), &mut hasher);
     }
     Digest(hasher.0.finalize().into())
 }

@@ -69,9 +69,9 @@ fn a_released_snapshot_decodes_to_an_equal_machine() {
     let stored = std::fs::read_to_string(testdata().join("snapshot-1.txt")).unwrap();
     let bytes: Vec<u8> = stored.lines().flat_map(unhex).collect();
     let (machine, records) = busy();
-    let (restored, players) = Snapshot::decode(&bytes).unwrap().restore();
+    let (restored, kept) = Snapshot::decode(&bytes).unwrap().restore();
     assert_eq!(restored, machine);
-    assert_eq!(players, records.players().collect::<Vec<_>>());
+    assert_eq!(kept, records.all().collect::<Vec<_>>());
 }
 
 #[test]

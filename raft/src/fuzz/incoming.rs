@@ -38,7 +38,7 @@ impl Sent {
         machine_bytes: u64,
         pieces: &[&[u8]],
     ) -> Result<(), String> {
-        let head = Head { generation: 1, players: 1, from: 0, machine_bytes, changes: 0 };
+        let head = Head { generation: 1, from: 0, machine_bytes, changes: 0 };
         let meta = codec::encode_snapshot_meta(&SnapshotMeta::default());
         let incoming = Incoming::begin(Arc::clone(stores), meta, 5, head);
         let mut hash = crc32fast::Hasher::new();

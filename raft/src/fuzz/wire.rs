@@ -40,11 +40,10 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn head() -> impl Strategy<Value = Head> {
-    (number(), number(), number(), number(), number()).prop_map(
-        |(generation, from, players, machine_bytes, changes)| Head {
+    (number(), number(), number(), number()).prop_map(
+        |(generation, from, machine_bytes, changes)| Head {
             generation,
             from,
-            players,
             machine_bytes,
             changes,
         },

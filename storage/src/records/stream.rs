@@ -140,6 +140,20 @@ impl Drop for RecordStream {
 pub(super) fn records(
     pieces: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
 ) -> impl Iterator<Item = Result<KeyValue, StorageError>> {
+    together(pieces, |_| {})
+}
+
+/// The same where the last piece of the last record comes first.
+pub(super) fn records_backward(
+    pieces: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
+) -> impl Iterator<Item = Result<KeyValue, StorageError>> {
+    together(pieces, |pieces| pieces.reverse())
+}
+
+fn together(
+    pieces: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
+    put_in_order: fn(&mut [IVec]),
+) -> impl Iterator<Item = Result<KeyValue, StorageError>> {
     let mut pieces = pieces.peekable();
     std::iter::from_fn(move || {
         let (first, piece) = match pieces.next()? {
@@ -155,6 +169,7 @@ pub(super) fn records(
         }) {
             found.push(piece);
         }
+        put_in_order(&mut found);
         Some(whole(&key, &found).map(|value| (key, value)))
     })
 }

@@ -75,6 +75,25 @@ fn a_base_moves_on_and_is_what_it_was_after_reopening() {
 }
 
 #[test]
+fn a_range_is_read_in_order_and_against_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = RecordStore::open(&folder(dir.path()), 0).unwrap();
+    let (base, mut model) = (store.valid(), Model::new());
+    redo(&base, &mut model, 1, &mixed(1));
+    // Keys of other lengths are none of a range's business.
+    redo(&base, &mut model, 2, &[(b"key".to_vec(), Some(value(1, 9))), (key(1_000_000), None)]);
+    for (from, to) in [(0, 999_999), (17, 300), (300, 300), (600, 700)] {
+        let expected: Vec<KeyValue> =
+            model.range(key(from)..=key(to)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let read = |backward| -> Vec<KeyValue> {
+            base.range(&key(from), &key(to), backward).collect::<Result<_, _>>().unwrap()
+        };
+        assert!(read(false) == expected, "{from} to {to}");
+        assert!(read(true).into_iter().rev().eq(expected), "{to} down to {from}");
+    }
+}
+
+#[test]
 fn changes_that_were_written_in_part_are_written_again_without_harm() {
     let dir = tempfile::tempdir().unwrap();
     let folder = folder(dir.path());

@@ -28,11 +28,11 @@ fn replay(log: &[Entry], points: &[usize]) -> (Vec<Applied>, Machine, MemoryReco
     for (index, entry) in (1..).zip(log) {
         if points.iter().any(|point| point % log.len() + 1 == index as usize) {
             let bytes = Snapshot::take(&machine, &records).encode();
-            let (restored, players) = Snapshot::decode(&bytes).unwrap().restore();
+            let (restored, kept) = Snapshot::decode(&bytes).unwrap().restore();
             machine = restored;
             records = MemoryRecords::default();
-            for player in players {
-                records.put_player(player);
+            for (key, value) in kept {
+                records.set(key, Some(value));
             }
         }
         let entry = decode_entry(&encode_entry(entry).unwrap()).unwrap();

@@ -100,13 +100,13 @@ impl World {
             return Ok(()); // A script played a future build; this one can't restore it.
         }
         let bytes = Snapshot::take(&self.machine, &self.records).encode();
-        let (restored, players) = Snapshot::decode(&bytes)?.restore();
+        let (restored, kept) = Snapshot::decode(&bytes)?.restore();
         if restored != self.machine {
             return Err("restoring gave another machine".into());
         }
         let mut records = MemoryRecords::default();
-        for player in players {
-            records.put_player(player);
+        for (key, value) in kept {
+            records.set(key, Some(value));
         }
         if restored.digest(&records) != self.machine.digest(&self.records) {
             return Err("restoring gave another digest".into());
