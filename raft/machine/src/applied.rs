@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codes::{BindEmail, CheckCode, CreateCode, RecoverPlayer, UnbindEmail};
 use crate::command::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command,
     CreateGuestWithTokens, CreatePlayer, EndBattle, EndSessions, JoinQueue, LeaveQueue, NodeGone,
@@ -128,7 +129,7 @@ pub struct Ended {
     pub sessions: u32,
 }
 
-/// A refusal: nothing changed, with two exceptions that say so. A value with a stable code, not a
+/// A refusal: nothing changed, with three exceptions that say so. A value with a stable code, not a
 /// failure. Append-only like [`Reply`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
@@ -208,6 +209,25 @@ pub enum Rejection {
     /// No more revocations can be kept.
     #[error("too many revocations")]
     RevocationsFull,
+    /// The address belongs to another player.
+    #[error("the address belongs to another player")]
+    EmailTaken,
+    /// The address belongs to nobody, or the player has none.
+    #[error("no address is bound")]
+    EmailUnbound,
+    /// There is no such code, or not any more. A wrong code counts as a try, and the last try voids the
+    /// right one.
+    #[error("not the code")]
+    CodeInvalid,
+    /// The last code for this address and purpose is too young.
+    #[error("the last code is too young")]
+    CodeTooSoon,
+    /// Too many codes were asked for, for this address or by this source.
+    #[error("too many codes were asked for")]
+    CodesLimited,
+    /// No more codes can be kept.
+    #[error("too many codes")]
+    CodesFull,
 }
 
 impl Rejection {
@@ -222,6 +242,9 @@ impl Rejection {
                 | Self::NotEverywhere
                 | Self::WindowFull
                 | Self::RevocationsFull
+                | Self::CodeTooSoon
+                | Self::CodesLimited
+                | Self::CodesFull
         )
     }
 
@@ -253,6 +276,12 @@ impl Rejection {
             Self::TokenRevoked => "TOKEN_REVOKED",
             Self::TokenReused => "TOKEN_REUSED",
             Self::RevocationsFull => "REVOCATIONS_FULL",
+            Self::EmailTaken => "EMAIL_TAKEN",
+            Self::EmailUnbound => "EMAIL_NOT_BOUND",
+            Self::CodeInvalid => "CODE_INVALID",
+            Self::CodeTooSoon => "CODE_TOO_SOON",
+            Self::CodesLimited => "CODES_LIMITED",
+            Self::CodesFull => "CODES_FULL",
         }
     }
 }
@@ -318,6 +347,11 @@ requests! {
     RevokeToken => Done,
     CreateGuestWithTokens => Issued,
     EndSessions => Ended,
+    CreateCode => Done,
+    CheckCode => Done,
+    BindEmail => Issued,
+    RecoverPlayer => Issued,
+    UnbindEmail => Done,
 }
 
 replies! {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::applied::{Reply, Unexpected};
 use crate::clock::{LogTime, WallTime};
+use crate::codes::{BindEmail, CheckCode, CreateCode, RecoverPlayer, UnbindEmail};
 use crate::ids::{
     ClientKey, Incarnation, NodeId, PlayerId, RequestId, RoomId, SessionId, SessionKey, SocketId,
     TokenId,
@@ -98,6 +99,11 @@ pub enum Command {
     RevokeToken(RevokeToken),
     CreateGuestWithTokens(CreateGuestWithTokens),
     EndSessions(EndSessions),
+    CreateCode(CreateCode),
+    CheckCode(CheckCode),
+    BindEmail(BindEmail),
+    RecoverPlayer(RecoverPlayer),
+    UnbindEmail(UnbindEmail),
 }
 
 impl Command {
@@ -124,6 +130,11 @@ impl Command {
             Self::RevokeToken(_) => 17,
             Self::CreateGuestWithTokens(_) => 18,
             Self::EndSessions(_) => 19,
+            Self::CreateCode(_) => 20,
+            Self::CheckCode(_) => 21,
+            Self::BindEmail(_) => 22,
+            Self::RecoverPlayer(_) => 23,
+            Self::UnbindEmail(_) => 24,
         }
     }
 }
@@ -397,6 +408,11 @@ impl fmt::Display for Command {
             Self::RevokeToken(c) => c.fmt(f),
             Self::CreateGuestWithTokens(c) => c.fmt(f),
             Self::EndSessions(c) => c.fmt(f),
+            Self::CreateCode(c) => c.fmt(f),
+            Self::CheckCode(c) => c.fmt(f),
+            Self::BindEmail(c) => c.fmt(f),
+            Self::RecoverPlayer(c) => c.fmt(f),
+            Self::UnbindEmail(c) => c.fmt(f),
         }
     }
 }

@@ -31,6 +31,8 @@
 //! | family | all tokens that follow from one login; revoked together |
 //! | process | one start of a node, told apart by its incarnation |
 //! | window | the answers that are remembered for one process's requests |
+//! | code | proof that somebody reads an address's mail; known here by a keyed hash |
+//! | source | a client's address, as far as verification codes are counted by it |
 //! | due | what happens by itself at a log time; [`Machine::next_deadline`] says when |
 //!
 //! # How to add a command
@@ -71,7 +73,9 @@ pub use applied::{
 };
 pub use clock::{LogTime, WallTime};
 pub use codec::{CodecError, decode_entry, encode_entry, encoded_len};
-pub use codes::Purpose;
+pub use codes::{
+    BindEmail, CheckCode, CodeHash, CodeLimits, CreateCode, Purpose, RecoverPlayer, UnbindEmail,
+};
 pub use command::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command,
     CreateGuestWithTokens, CreatePlayer, EndBattle, EndSessions, Entry, Floor, JoinQueue, KeyScope,

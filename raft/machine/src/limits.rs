@@ -76,7 +76,21 @@ pub const PACK_ENGINE_LEN_MAX: usize = 64;
 /// Answers remembered for one node's requests; a node with more in flight is refused (`WINDOW_FULL`).
 pub const ANSWERS_PER_NODE_MAX: usize = 16_384;
 
+/// How long a verification code is good, log time (contract 9).
+pub const CODE_LIFE_MS: u64 = 600_000;
+/// How long the next code of an address and purpose has to wait (contract 9); it is refused.
+pub const CODE_RESEND_MS: u64 = 60_000;
+/// Wrong tries after which a code is void.
+pub const CODE_TRIES_MAX: u8 = 5;
+/// How long codes of an address and of a source are counted together, log time.
+pub const CODE_WINDOW_MS: u64 = 3_600_000;
+/// Codes, void ones included; another one is refused (`CODES_FULL`).
+pub const CODES_MAX: usize = 100_000;
+/// Addresses and sources that are counted; a code of another one is refused (`CODES_FULL`).
+pub const CODE_WINDOWS_MAX: usize = 400_000;
+
 const _: () = assert!(PROPOSAL_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(TEAM_BYTES_MAX < PROPOSAL_BYTES_MAX);
+const _: () = assert!(CODE_RESEND_MS < CODE_LIFE_MS && CODE_LIFE_MS < CODE_WINDOW_MS);
 const _: () = assert!(LEFT_ROOM_LINGER_MS <= ENDED_ROOM_LINGER_MS);
 const _: () = assert!(NODE_LOSS_GRACE_MIN_MS <= GRACE_MAX_MS);

@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::applied::{Applied, Done, Rejection, Reply};
 use crate::clock::{LogTime, WallTime};
+use crate::codes::Codes;
 use crate::command::{Command, Entry, Proposal, ScopedKey};
 use crate::dedup::{ClientKeys, Windows};
 use crate::due::DueSet;
@@ -52,6 +53,7 @@ pub struct Machine {
     pub(crate) queue: Queue,
     pub(crate) rooms: Rooms,
     pub(crate) tokens: Tokens,
+    pub(crate) codes: Codes,
     /// What happens by itself and when; derived from the rest.
     #[serde(skip)]
     pub(crate) due: DueSet,
@@ -111,6 +113,7 @@ impl Machine {
             queue: Queue::default(),
             rooms: Rooms::default(),
             tokens: Tokens::default(),
+            codes: Codes::default(),
             due: DueSet::default(),
         }
     }
@@ -218,6 +221,11 @@ impl Machine {
                 let guest = Self::create_player(turn, &c.guest)?;
                 Ok(self.issue(turn, guest, c.lifetimes).into())
             }
+            Command::CreateCode(c) => self.create_code(turn, c).map(Reply::from),
+            Command::CheckCode(c) => self.check_code(turn, c).map(Reply::from),
+            Command::BindEmail(c) => self.bind_email(turn, c).map(Reply::from),
+            Command::RecoverPlayer(c) => self.recover_player(turn, c).map(Reply::from),
+            Command::UnbindEmail(c) => Self::unbind_email(turn, *c).map(Reply::from),
         }
     }
 }

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::clock::WallTime;
 use crate::codec::{self, CodecError};
-use crate::ids::PlayerId;
+use crate::ids::{Email, PlayerId};
 use crate::limits::RECORD_BYTES_MAX;
 
 /// Names the format of a stored account.
@@ -38,11 +39,13 @@ pub struct Kind {
 impl Kind {
     /// All accounts, by id.
     pub(crate) const PLAYER: Self = Self::new(b'p', PLAYER_KEY);
+    /// Whose an e-mail address is, by the address's hash: all keys of a kind have one length.
+    pub(crate) const EMAIL: Self = Self::new(b'e', EMAIL_KEY);
     /// Numbers of everything, by [`Counter`].
     pub(crate) const COUNTER: Self = Self::new(b'c', 1);
 
     /// All of them, in the order of their first bytes.
-    pub(crate) const ALL: [Self; 2] = [Self::COUNTER, Self::PLAYER];
+    pub(crate) const ALL: [Self; 3] = [Self::COUNTER, Self::EMAIL, Self::PLAYER];
 
     pub(crate) const fn new(tag: u8, rest: usize) -> Self {
         Self { tag, rest }
@@ -65,6 +68,8 @@ impl Kind {
     }
 }
 
+/// Bytes of an e-mail address's hash in a key.
+const EMAIL_KEY: usize = 32;
 /// Bytes of a player's id in a key.
 pub(crate) const PLAYER_KEY: usize = crate::ids::NANO_ID_LEN;
 
@@ -115,14 +120,31 @@ pub trait Records {
         Some(Player::decode(&value).unwrap_or_else(|error| self.unreadable(&error)))
     }
 
-    /// Stores an account, new or changed.
+    /// Stores an account, new or changed, and whose its address is. That it is nobody else's is for the
+    /// caller to know.
     fn put_player(&mut self, player: &Player) {
-        let key = player_key(player.id);
-        if self.get(&key).is_none() {
+        let before = self.player(player.id);
+        if before.is_none() {
             let count = self.player_count().saturating_add(1);
             self.set(counter_key(Counter::Players), Some(number(count)));
         }
-        self.set(key, Some(player.encode().into()));
+        let old_email = before.and_then(|before| before.email);
+        if old_email != player.email {
+            if let Some(old) = &old_email {
+                self.set(email_key(old), None);
+            }
+            if let Some(new) = &player.email {
+                self.set(email_key(new), Some(player.id.as_str().as_bytes().into()));
+            }
+        }
+        self.set(player_key(player.id), Some(player.encode().into()));
+    }
+
+    /// The account that this address is bound to.
+    fn player_by_email(&self, email: &Email) -> Option<Player> {
+        let value = self.get(&email_key(email.as_str()))?;
+        let id = std::str::from_utf8(&value).ok()?.parse().ok()?;
+        self.player(id).filter(|player| player.email.as_deref() == Some(email.as_str()))
     }
 
     /// How many accounts there are.
@@ -177,6 +199,10 @@ impl Player {
 
 fn player_key(id: PlayerId) -> Vec<u8> {
     Kind::PLAYER.key(&[id.as_str().as_bytes()])
+}
+
+fn email_key(email: &str) -> Vec<u8> {
+    Kind::EMAIL.key(&[&Sha256::digest(email)])
 }
 
 pub(crate) fn counter_key(counter: Counter) -> Vec<u8> {

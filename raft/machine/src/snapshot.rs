@@ -80,6 +80,7 @@ impl Snapshot {
         machine.rooms.reindex();
         machine.queue.reindex();
         machine.tokens.reindex();
+        machine.codes.reindex();
         machine.refresh_all_tickets();
         machine.rebuild_due();
         (machine, records.into_iter().map(|(key, value)| (key, value.into())).collect())

@@ -235,6 +235,11 @@ impl Machine {
         self.tokens.counts()
     }
 
+    /// How many verification codes are kept, and how many addresses and sources are counted.
+    pub fn code_counts(&self) -> (usize, usize) {
+        self.codes.counts()
+    }
+
     /// The pack of new battles.
     pub fn active_pack(&self) -> Option<&PackRef> {
         self.nodes.active_pack.as_ref()

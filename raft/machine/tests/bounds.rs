@@ -5,15 +5,16 @@
 use std::sync::Arc;
 
 use serverv2_machine::limits::{
-    ANSWERS_PER_NODE_MAX, INPUTS_MAX, NODES_MAX, PACKS_PER_NODE_MAX, REFRESH_REPEAT_MS,
-    REVOCATIONS_MAX, ROOMS_MAX, SESSIONS_PER_PLAYER_MAX, TICKETS_MAX, TOKEN_FAMILIES_MAX,
+    ANSWERS_PER_NODE_MAX, CODE_LIFE_MS, CODE_RESEND_MS, CODE_WINDOW_MS, CODE_WINDOWS_MAX,
+    CODES_MAX, INPUTS_MAX, NODES_MAX, PACKS_PER_NODE_MAX, REFRESH_REPEAT_MS, REVOCATIONS_MAX,
+    ROOMS_MAX, SESSIONS_PER_PLAYER_MAX, TICKETS_MAX, TOKEN_FAMILIES_MAX,
 };
 use serverv2_machine::{
-    ActivatePack, AppendInput, Applied, Clocks, Command, CreatePlayer, Digest, Effect, EndBattle,
-    EndReason, Entry, Floor, Incarnation, Input, JoinQueue, Lifetimes, LogTime, Machine,
-    MemoryRecords, NodeId, NodeUp, OpenSession, Outcome, PackRef, PlayerId, Proposal,
-    RefreshTokens, Rejection, RequestId, RevokeToken, RoomId, Seat, SessionKey, Tick, TickBattle,
-    TokenId, WallTime,
+    ActivatePack, AppendInput, Applied, Clocks, CodeHash, CodeLimits, Command, CreateCode,
+    CreatePlayer, Digest, Effect, EndBattle, EndReason, Entry, Floor, Incarnation, Input,
+    JoinQueue, Lifetimes, LogTime, Machine, MemoryRecords, NodeId, NodeUp, OpenSession, Outcome,
+    PackRef, PlayerId, Proposal, Purpose, RefreshTokens, Rejection, RequestId, RevokeToken, RoomId,
+    Seat, SessionKey, Tick, TickBattle, TokenId, WallTime,
 };
 
 /// A machine that forgets answers as they are given, as a well-behaved node lets it.
@@ -152,6 +153,42 @@ fn a_node_that_keeps_all_its_requests_open_is_refused() {
     let applied = world.apply_keeping_answers(Tick, floor);
     assert_eq!(applied.outcome, Err(Rejection::WindowFull));
     world.ok(Tick);
+}
+
+#[test]
+fn a_full_store_of_codes_refuses_new_ones_and_empties_again() {
+    let mut world = World::new();
+    let player: PlayerId = format!("{:_<21}", "ann").parse().unwrap();
+    world.ok(CreatePlayer { player, name: "Ann".into() });
+    let create = |number: usize| CreateCode {
+        email: format!("a{number}@x.co").parse().unwrap(),
+        purpose: Purpose::Bind,
+        player: Some(player),
+        source: "192.0.2.7".into(),
+        hash: CodeHash([1; 32]),
+        limits: CodeLimits { per_address: 0, per_source: 0 },
+    };
+    let mut numbers = 0..;
+    let mut next = || create(numbers.next().unwrap());
+    for _ in 0..CODES_MAX {
+        world.ok(next());
+    }
+    world.refused(next(), &Rejection::CodesFull);
+    // One that takes another's place needs none of its own.
+    world.now = CODE_RESEND_MS;
+    world.ok(create(0));
+    // The codes are gone long before what is counted; that fills up, too.
+    while world.machine.code_counts().1 < CODE_WINDOWS_MAX {
+        if world.machine.code_counts().0 == CODES_MAX {
+            world.now += CODE_LIFE_MS;
+        }
+        world.ok(next());
+    }
+    world.now += CODE_RESEND_MS;
+    world.refused(next(), &Rejection::CodesFull);
+    world.now += CODE_WINDOW_MS;
+    world.ok(next());
+    assert_eq!(world.machine.code_counts(), (1, 2));
 }
 
 #[test]

@@ -12,13 +12,14 @@ use std::path::PathBuf;
 
 use goldenfile::Mint;
 use serverv2_machine::{
-    AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, CodecError,
-    Command, CreateGuestWithTokens, CreatePlayer, Digest, Effect, EndBattle, EndReason,
-    EndSessions, Entry, Floor, Incarnation, Input, Issued, JoinQueue, KeyScope, LATEST_LEVEL,
-    LeaveQueue, Lifetimes, LogTime, Machine, MemoryRecords, NanoId, NodeGone, NodeId, NodeUp,
-    OpenSession, Outcome, PackRef, Player, PlayerId, Proposal, RaiseLevel, Records, RefreshTokens,
+    AbandonBattle, AbortBattle, ActivatePack, AppendInput, BindEmail, CheckCode, Clocks,
+    CloseSession, CodeHash, CodeLimits, CodecError, Command, CreateCode, CreateGuestWithTokens,
+    CreatePlayer, Digest, Effect, Email, EndBattle, EndReason, EndSessions, Entry, Floor,
+    Incarnation, Input, Issued, JoinQueue, KeyScope, LATEST_LEVEL, LeaveQueue, Lifetimes, LogTime,
+    Machine, MemoryRecords, NanoId, NodeGone, NodeId, NodeUp, OpenSession, Outcome, PackRef,
+    Player, PlayerId, Proposal, Purpose, RaiseLevel, Records, RecoverPlayer, RefreshTokens,
     RenamePlayer, Reply, RequestId, RevokeToken, RoomId, ScopedKey, Seat, SessionKey, Snapshot,
-    Tick, TickBattle, TokenId, WallTime, decode_entry, encode_entry,
+    Tick, TickBattle, TokenId, UnbindEmail, WallTime, decode_entry, encode_entry,
 };
 
 #[test]
@@ -51,7 +52,7 @@ fn no_command_is_without_bytes() {
         .map(|kind| format!("{kind:?}"))
         .collect();
     // A new command changes this number, here and nowhere else.
-    assert_eq!(kinds.len(), 20);
+    assert_eq!(kinds.len(), 25);
 }
 
 #[test]
@@ -211,6 +212,17 @@ fn entries() -> Vec<(&'static str, Entry)> {
             EndSessions { player: owner, session: Some("tab-1".parse().unwrap()), grace_ms: 0 }
                 .into(),
         ),
+        ("create-code", create_code("ann@x.co", Purpose::Bind, "ann").into()),
+        ("check-code", CheckCode { email: email(), purpose: Purpose::Recover, hash: HASH }.into()),
+        (
+            "bind-email",
+            BindEmail { player: owner, email: email(), hash: HASH, lifetimes: LIFETIMES }.into(),
+        ),
+        (
+            "recover-player",
+            RecoverPlayer { email: email(), hash: HASH, lifetimes: LIFETIMES }.into(),
+        ),
+        ("unbind-email", UnbindEmail { player: owner }.into()),
     ];
     let floors = vec![Floor { node: NodeId(1), incarnation: Incarnation(2), lowest_open: 70_000 }];
     let mut entries = vec![("floors", Entry { floors, proposals: Vec::new() })];
@@ -299,9 +311,30 @@ fn busy() -> (Machine, MemoryRecords) {
             apply(1, None, RevokeToken { token: pair.access, remaining_ms: 7 }.into());
         }
     }
+    apply(1, None, create_code("ann@x.co", Purpose::Bind, "fay").into());
+    let (player, hash, lifetimes) = (player("fay"), HASH, LIFETIMES);
+    apply(1, None, BindEmail { player, email: email(), hash, lifetimes }.into());
+    apply(1, None, create_code("ann@x.co", Purpose::Recover, "fay").into());
     let gone = NodeGone { node: NodeId(2), incarnation: Incarnation(1), grace_ms: 0 };
     apply(1, None, gone.into());
     (machine, records)
+}
+
+const HASH: CodeHash = CodeHash([12; 32]);
+
+fn email() -> Email {
+    "ann@x.co".parse().unwrap()
+}
+
+fn create_code(email: &str, purpose: Purpose, of: &str) -> CreateCode {
+    CreateCode {
+        email: email.parse().unwrap(),
+        purpose,
+        player: Some(player(of)),
+        source: "192.0.2.7".into(),
+        hash: HASH,
+        limits: CodeLimits { per_address: 5, per_source: 20 },
+    }
 }
 
 fn proposal(sequence: u64, client_key: Option<ScopedKey>, command: Command) -> Proposal {

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serverv2_machine::limits::{
-    ADDRESS_LEN_MAX, ANIMATION_TEXT_MAX, ENDED_ROOM_LINGER_MS, GRACE_MAX_MS, INPUTS_MAX,
-    NAME_CHARS_MAX, NODES_MAX, PACK_ENGINE_LEN_MAX, PACKS_PER_NODE_MAX, PLAYERS_MAX,
-    REVOCATIONS_MAX, ROOM_AGE_MAX_MS, ROOMS_MAX, SELECTION_BYTES_MAX, SESSIONS_MAX,
+    ADDRESS_LEN_MAX, ANIMATION_TEXT_MAX, CODE_WINDOWS_MAX, CODES_MAX, ENDED_ROOM_LINGER_MS,
+    GRACE_MAX_MS, INPUTS_MAX, NAME_CHARS_MAX, NODES_MAX, PACK_ENGINE_LEN_MAX, PACKS_PER_NODE_MAX,
+    PLAYERS_MAX, REVOCATIONS_MAX, ROOM_AGE_MAX_MS, ROOMS_MAX, SELECTION_BYTES_MAX, SESSIONS_MAX,
     SESSIONS_PER_PLAYER_MAX, TEAM_BYTES_MAX, TICKETS_MAX, TOKEN_FAMILIES_MAX,
 };
 use serverv2_machine::{
@@ -197,6 +197,8 @@ fn every_limit_holds(machine: &Machine, records: &MemoryRecords) -> Holds {
     let (families, revoked) = machine.token_counts();
     prop_assert!(families <= TOKEN_FAMILIES_MAX && revoked <= REVOCATIONS_MAX);
     prop_assert!(records.player_count() <= PLAYERS_MAX);
+    let (codes, windows) = machine.code_counts();
+    prop_assert!(codes <= CODES_MAX && windows <= CODE_WINDOWS_MAX);
     for player in records.players() {
         prop_assert!((1..=NAME_CHARS_MAX).contains(&player.name.chars().count()));
     }

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
 
+mod codes;
 mod hostile;
 mod invariants;
 mod model;

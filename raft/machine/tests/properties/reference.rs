@@ -16,7 +16,7 @@ use serverv2_machine::{
 
 use crate::model::Model;
 use crate::steps::{NODES, Name, Step, Timed, Who};
-use crate::{hostile, invariants};
+use crate::{codes, hostile, invariants};
 
 /// Makes a log out of steps by looking at the reference machine, and checks that machine.
 pub(crate) struct Reference {
@@ -31,6 +31,7 @@ pub(crate) struct Reference {
     rooms: Vec<RoomId>,
     tokens: Vec<(PlayerId, TokenId)>,
     model: Model,
+    codes: codes::Reader,
 }
 
 impl Reference {
@@ -47,6 +48,7 @@ impl Reference {
             rooms: Vec::new(),
             tokens: Vec::new(),
             model: Model::default(),
+            codes: codes::Reader::default(),
         };
         for node in 1..=NODES {
             this.step(&Step::Up { node }, true)?;
@@ -156,6 +158,7 @@ impl Reference {
                 let (_, token) = self.token(token, 0);
                 (self.live(1), RevokeToken { token, remaining_ms }.into())
             }
+            Step::Code(step) => (self.live(1), codes::command(step, player_id(step.player))),
             Step::Tick => (self.live(1), Tick.into()),
             Step::Repeat { which } => {
                 let again = self.proposals[which % self.proposals.len()].clone();
@@ -195,7 +198,7 @@ impl Reference {
         let is_new = self.machine.answered(request).is_none();
         let is_tick = matches!(proposal.command, Command::Tick(_));
         self.proposals.push(proposal.clone());
-        let applied = self.append(proposal, fresh);
+        let applied = self.append(proposal, fresh)?;
         if is_new && let Ok(Reply::Issued(Issued { pair, .. })) = &applied.outcome {
             prop_assert!(!self.machine.is_revoked(pair.access), "given although revoked");
         }
@@ -204,7 +207,7 @@ impl Reference {
 
     fn repeat(&mut self, proposal: &Proposal, fresh: bool) -> Result<(), TestCaseError> {
         let first = self.answers.iter().find(|it| it.request == proposal.request).unwrap().clone();
-        let applied = self.append(proposal.clone(), fresh);
+        let applied = self.append(proposal.clone(), fresh)?;
         let unlearned =
             matches!(applied.outcome, Err(Rejection::StaleRequest | Rejection::StaleIncarnation));
         // A request of an unregistered process left no trace, so its copy is a new request; a process
@@ -220,7 +223,7 @@ impl Reference {
         self.check(&applied, false)
     }
 
-    fn append(&mut self, proposal: Proposal, fresh: bool) -> Applied {
+    fn append(&mut self, proposal: Proposal, fresh: bool) -> Result<Applied, TestCaseError> {
         if fresh || self.log.is_empty() || self.log.last().unwrap().proposals.is_empty() {
             self.log.push(Entry::default());
         }
@@ -229,9 +232,18 @@ impl Reference {
         let position = Position { index, offset: u32::try_from(entry.proposals.len()).unwrap() };
         entry.proposals.push(proposal);
         let proposal = entry.proposals.last().unwrap();
+        let is_new = self.machine.answered(proposal.request).is_none();
         let applied = self.machine.apply(&mut self.records, position, proposal);
         self.answers.push(applied.clone());
-        applied
+        let at_the_door = matches!(
+            applied.outcome,
+            Err(Rejection::StaleRequest | Rejection::StaleIncarnation | Rejection::NodeUnknown)
+        );
+        if is_new && !at_the_door {
+            let now = self.machine.last_at();
+            self.codes.follow(now, &proposal.command, &applied.outcome, &self.records)?;
+        }
+        Ok(applied)
     }
 
     fn check(&mut self, applied: &Applied, ticked: bool) -> Result<(), TestCaseError> {

@@ -3,6 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::codes::{self, CodeStep};
+
 pub(crate) const NODES: u64 = 3;
 
 /// One random step. Small numbers choose among the few things there are.
@@ -77,6 +79,8 @@ pub(crate) enum Step {
         token: usize,
         remaining_ms: u64,
     },
+    /// About verification codes and addresses.
+    Code(CodeStep),
     Tick,
     /// An earlier proposal comes again.
     Repeat {
@@ -160,6 +164,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(player, token, remaining_ms)| Step::Refresh { player, token, remaining_ms }),
         1 => (any::<usize>(), lifetime())
             .prop_map(|(token, remaining_ms)| Step::Revoke { token, remaining_ms }),
+        12 => codes::step().prop_map(Step::Code),
         2 => Just(Step::Tick),
         2 => any::<usize>().prop_map(|which| Step::Repeat { which }),
         1 => (1..=NODES, 0..4u64).prop_map(|(node, back)| Step::Floor { node, back }),

@@ -14,6 +14,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
 
+mod codes;
 mod commands;
 mod show;
 mod world;
@@ -31,7 +32,7 @@ macro_rules! areas {
     )*};
 }
 
-areas! { nodes players sessions matchmaking rooms battles dedup snapshot tokens }
+areas! { codes nodes players sessions matchmaking rooms battles dedup snapshot tokens }
 
 fn run_area(area: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts").join(area);

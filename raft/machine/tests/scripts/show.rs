@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use goldenscript::ArgumentConsumer;
-use serverv2_machine::{RoomId, Seat};
+use serverv2_machine::{Records, RoomId, Seat};
 
 use crate::world::{Failure, World, positional};
 
@@ -56,6 +56,17 @@ impl World {
                     Some((room, seat)) => writeln!(out, "{seat} in {room}")?,
                     None => writeln!(out, "none")?,
                 }
+            }
+            "email" => {
+                let email = positional(args)?.parse()?;
+                match self.records.player_by_email(&email) {
+                    Some(player) => writeln!(out, "bound to {}", player.id)?,
+                    None => writeln!(out, "free")?,
+                }
+            }
+            "codes" => {
+                let (codes, windows) = self.machine.code_counts();
+                writeln!(out, "codes={codes} windows={windows}")?;
             }
             "room" => {
                 let room = self.room(positional(args)?)?;

@@ -16,7 +16,7 @@ pub(crate) type Failure = Box<dyn Error>;
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) machine: Machine,
-    records: MemoryRecords,
+    pub(crate) records: MemoryRecords,
     now: u64,
     index: u64,
     pub(crate) incarnations: BTreeMap<NodeId, u64>,
