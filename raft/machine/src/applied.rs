@@ -225,6 +225,9 @@ pub enum Rejection {
     /// Too many codes were asked for, for this address or by this source.
     #[error("too many codes were asked for")]
     CodesLimited,
+    /// The player is registered, and no token was shown.
+    #[error("the player is registered and has shown no token")]
+    TokenRequired,
     /// No more codes can be kept.
     #[error("too many codes")]
     CodesFull,
@@ -281,6 +284,7 @@ impl Rejection {
             Self::CodeInvalid => "CODE_INVALID",
             Self::CodeTooSoon => "CODE_TOO_SOON",
             Self::CodesLimited => "CODES_LIMITED",
+            Self::TokenRequired => "TOKEN_REQUIRED_FOR_REGISTERED_USER",
             Self::CodesFull => "CODES_FULL",
         }
     }

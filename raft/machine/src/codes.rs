@@ -203,6 +203,9 @@ impl Machine {
         let slot = (c.email.clone(), Purpose::Bind);
         let code = self.codes.check(&slot, &c.hash, turn.now)?;
         let mut player = turn.records.player(c.player).ok_or(Rejection::PlayerUnknown)?;
+        if player.is_registered() && !c.authenticated {
+            return Err(Rejection::TokenRequired);
+        }
         check_free(turn.records.player_by_email(&c.email).as_ref(), player.id)?;
         code.used = true;
         player.email = Some(c.email.as_str().into());

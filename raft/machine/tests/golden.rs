@@ -216,7 +216,14 @@ fn entries() -> Vec<(&'static str, Entry)> {
         ("check-code", CheckCode { email: email(), purpose: Purpose::Recover, hash: HASH }.into()),
         (
             "bind-email",
-            BindEmail { player: owner, email: email(), hash: HASH, lifetimes: LIFETIMES }.into(),
+            BindEmail {
+                player: owner,
+                authenticated: true,
+                email: email(),
+                hash: HASH,
+                lifetimes: LIFETIMES,
+            }
+            .into(),
         ),
         (
             "recover-player",
@@ -313,7 +320,11 @@ fn busy() -> (Machine, MemoryRecords) {
     }
     apply(1, None, create_code("ann@x.co", Purpose::Bind, "fay").into());
     let (player, hash, lifetimes) = (player("fay"), HASH, LIFETIMES);
-    apply(1, None, BindEmail { player, email: email(), hash, lifetimes }.into());
+    apply(
+        1,
+        None,
+        BindEmail { player, authenticated: false, email: email(), hash, lifetimes }.into(),
+    );
     apply(1, None, create_code("ann@x.co", Purpose::Recover, "fay").into());
     let gone = NodeGone { node: NodeId(2), incarnation: Incarnation(1), grace_ms: 0 };
     apply(1, None, gone.into());

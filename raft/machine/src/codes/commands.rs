@@ -89,6 +89,9 @@ pub struct CheckCode {
 pub struct BindEmail {
     /// Whose it becomes.
     pub player: PlayerId,
+    /// Whether the player has shown a token: needed of one who is registered. Whoever asks may not know
+    /// yet that he is.
+    pub authenticated: bool,
     /// The address.
     pub email: Email,
     /// The code as given.
@@ -129,7 +132,8 @@ impl fmt::Display for CheckCode {
 
 impl fmt::Display for BindEmail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bind-email to {} {}", self.player, self.lifetimes)
+        let token = if self.authenticated { " with token" } else { "" };
+        write!(f, "bind-email to {}{token} {}", self.player, self.lifetimes)
     }
 }
 

@@ -48,7 +48,10 @@ pub(crate) fn command(step: CodeStep, player: PlayerId) -> Command {
             CreateCode { email, purpose, player, source, hash, limits }.into()
         }
         4..7 => CheckCode { email, purpose, hash }.into(),
-        7..10 => BindEmail { player, email, hash, lifetimes }.into(),
+        7..10 => {
+            let authenticated = step.source > 0;
+            BindEmail { player, authenticated, email, hash, lifetimes }.into()
+        }
         10 => RecoverPlayer { email, hash, lifetimes }.into(),
         _ => UnbindEmail { player }.into(),
     }
@@ -192,6 +195,9 @@ impl Reader {
         self.check(now, &c.email, Purpose::Bind, &c.hash)?;
         if records.player(c.player).is_none() {
             return Err(Rejection::PlayerUnknown);
+        }
+        if !c.authenticated && self.bound.contains_key(&c.player) {
+            return Err(Rejection::TokenRequired);
         }
         if self.owner(&c.email).is_some_and(|owner| owner != c.player) {
             return Err(Rejection::EmailTaken);

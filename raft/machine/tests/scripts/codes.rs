@@ -38,7 +38,8 @@ impl World {
                 let player = self.player(positional(args)?);
                 let email = positional(args)?.parse()?;
                 let hash = hash(positional(args)?);
-                BindEmail { player, email, hash, lifetimes: LIFETIMES }.into()
+                let authenticated = args.next_pos() == Some("token");
+                BindEmail { player, authenticated, email, hash, lifetimes: LIFETIMES }.into()
             }
             "recover" => {
                 let email = positional(args)?.parse()?;
