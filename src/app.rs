@@ -8,7 +8,7 @@ use serverv2_raft::{Cluster, ClusterSecret, NodeConfig};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::auth::{SecretError, TokenKeys, signing_secret};
+use crate::auth::{CodeKey, SecretError, TokenKeys, signing_secret};
 use crate::battle::engines::{Engines, EnginesError};
 use crate::config::Settings;
 use crate::gateway::{ANSWER_PATIENCE, EventRate, Gateway, GatewaySettings};
@@ -61,6 +61,8 @@ pub struct App {
     pub rates: RateLimits,
     /// Memory for request bodies that are being read.
     pub bodies: BodyBudget,
+    /// Makes hashes of verification codes.
+    pub codes: CodeKey,
     /// Sends mails.
     pub mailer: Mailer,
     /// What the cluster counts, counted at intervals.
@@ -95,6 +97,7 @@ impl App {
             tokens,
             rates,
             bodies: BodyBudget::default(),
+            codes: CodeKey::new(&secret),
             mailer,
             stats: LocalStats::default(),
             metrics: LocalMetrics::default(),

@@ -6,10 +6,12 @@
 //! behind the cluster answers that it can't say.
 
 mod check;
+mod codes;
 mod crypto;
 mod secret;
 mod tokens;
 
 pub(crate) use check::{Refused, accept, is_sure, still_counts};
+pub use codes::{CodeKey, draw_code};
 pub use secret::{SecretError, signing_secret};
 pub use tokens::{BadToken, Claims, SignedPair, TokenKeys};

@@ -19,6 +19,7 @@ mod auth;
 mod body;
 mod cluster;
 mod cors;
+mod email;
 mod error;
 #[cfg(test)]
 mod fuzz;
@@ -26,6 +27,7 @@ mod guard;
 mod health;
 mod idempotency;
 mod metrics;
+mod player_row;
 mod rate;
 mod sessions;
 mod time;
@@ -49,6 +51,12 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/auth/logout", post(tokens::logout))
         .route("/api/v1/auth/verify", get(tokens::verify))
         .merge(sessions::routes())
+        .route("/api/v1/email/send-verification-code", post(email::send_code))
+        .route("/api/v1/email/verify-code", post(email::verify_code))
+        .route("/api/v1/email/bind", post(email::bind))
+        .route("/api/v1/email/recover", post(email::recover))
+        .route("/api/v1/email/check-binding", get(email::check_binding))
+        .route("/api/v1/email/unbind", post(email::unbind))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(from_fn_with_state(app.clone(), guard::look_again))

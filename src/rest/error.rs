@@ -74,6 +74,11 @@ impl ApiError {
         }
     }
 
+    /// Its HTTP status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// What a proposal came to. `failed` is the route's own text and code for what should not happen.
     pub(super) fn proposal(error: &ProposeError, failed: (&'static str, &'static str)) -> Self {
         let rejection = match error {

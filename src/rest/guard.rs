@@ -38,13 +38,7 @@ pub(super) async fn smart(
     if !player.is_registered() && !app.settings.auth.guests_need_tokens {
         return Ok(player);
     }
-    let text = bearer(headers).ok_or_else(|| {
-        ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            "注册用户需要提供访问令牌",
-            "TOKEN_REQUIRED_FOR_REGISTERED_USER",
-        )
-    })?;
+    let text = bearer(headers).ok_or_else(token_required)?;
     if accepted(app, text)?.player == player.id {
         return Ok(player);
     }
@@ -53,6 +47,14 @@ pub(super) async fn smart(
         "令牌与请求的玩家ID不匹配",
         "PLAYER_ID_TOKEN_MISMATCH",
     ))
+}
+
+/// Guard *registered*, after *smart*: a registered player has shown his token there.
+pub(super) fn registered(player: &Player) -> Result<(), ApiError> {
+    if player.is_registered() {
+        return Ok(());
+    }
+    Err(ApiError::new(StatusCode::FORBIDDEN, "此功能仅限注册用户使用", "REGISTERED_USER_REQUIRED"))
 }
 
 /// Guards *token* and *session token*: what the caller's token says, if it counts.
@@ -87,6 +89,15 @@ pub(super) async fn look_again(
         return ApiError::unavailable().into_response();
     }
     response
+}
+
+/// A registered player must show a token.
+pub(super) fn token_required() -> ApiError {
+    ApiError::new(
+        StatusCode::UNAUTHORIZED,
+        "注册用户需要提供访问令牌",
+        "TOKEN_REQUIRED_FOR_REGISTERED_USER",
+    )
 }
 
 fn token_missing() -> ApiError {

@@ -20,19 +20,19 @@ const RENAME: &str = "/api/v1/auth/update-player-name";
 const NOBODY: &str = "AAAAAAAAAAAAAAAAAAAAA";
 
 /// A node and its routes.
-struct Node {
+pub(super) struct Node {
     node: testing::Node,
     service: Router,
 }
 
-struct Answer {
-    status: StatusCode,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
     headers: HeaderMap,
     text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap()
     }
 
@@ -47,27 +47,27 @@ impl Answer {
     }
 
     #[track_caller]
-    fn is(&self, status: u16, message: &str, code: &str) {
+    pub(super) fn is(&self, status: u16, message: &str, code: &str) {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.json(), json!({"success": false, "message": message, "code": code}));
     }
 }
 
 impl Node {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::with(&[]).await
     }
 
-    async fn with(flags: &[(&'static str, &str)]) -> Self {
+    pub(super) async fn with(flags: &[(&'static str, &str)]) -> Self {
         let node = testing::Node::start(flags).await;
         Self { service: service(&node.app), node }
     }
 
-    fn app(&self) -> &Arc<App> {
+    pub(super) fn app(&self) -> &Arc<App> {
         &self.node.app
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.service.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
@@ -75,7 +75,7 @@ impl Node {
         Answer { status: parts.status, headers: parts.headers, text }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
@@ -96,7 +96,7 @@ impl Node {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    async fn guest(&self) -> String {
+    pub(super) async fn guest(&self) -> String {
         self.create(None).await.json()["data"]["playerId"].as_str().unwrap().to_owned()
     }
 }

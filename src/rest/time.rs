@@ -16,6 +16,12 @@ pub(super) fn with_offset(time: WallTime) -> String {
     format!("{}+00:00", date_and_time(time))
 }
 
+/// As the existing database prints it in rows: a fraction has no zeros at its end, and may be missing.
+pub(super) fn as_stored(time: WallTime) -> String {
+    let text = date_and_time(time);
+    format!("{}+00:00", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// A moment of this machine's clock; one before 1970 counts as 1970.
 pub(super) fn wall(time: SystemTime) -> WallTime {
     let ms = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -61,6 +67,13 @@ mod tests {
         ] {
             assert_eq!(zulu(WallTime(ms)), format!("{text}Z"));
             assert_eq!(with_offset(WallTime(ms)), format!("{text}+00:00"));
+        }
+        for (ms, text) in [
+            (1_750_406_400_000, "2025-06-20T08:00:00+00:00"),
+            (1_750_406_400_100, "2025-06-20T08:00:00.1+00:00"),
+            (1_750_406_400_123, "2025-06-20T08:00:00.123+00:00"),
+        ] {
+            assert_eq!(as_stored(WallTime(ms)), text);
         }
         // No moment breaks it.
         assert!(zulu(WallTime(u64::MAX)).ends_with('Z'));

@@ -1,0 +1,280 @@
+//! `/api/v1/email`: verification codes, and the addresses they prove (contract 1.7 and 9).
+//!
+//! What is decided is decided in the log, in the contract's order; here stand the checks of what comes
+//! in, and the texts. Answers of these routes have no `code` key; those of the guards and of a cluster
+//! that can't say have theirs, as everywhere.
+//!
+//! There is no `Idempotency-Key` here. Whoever repeats a request that gives tokens must show a code that
+//! is still good, and never gets what was given to somebody else under the same key.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Query, Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serverv2_machine::{
+    BindEmail, CheckCode, CodeLimits, CreateCode, Issued, Purpose, RecoverPlayer, Rejection,
+    UnbindEmail,
+};
+use serverv2_raft::ProposeError;
+
+use super::body::{self, Fields};
+use super::error::{ApiError, json};
+use super::guard;
+use super::player_row::PlayerRow;
+use super::tokens::AuthResult;
+use crate::app::App;
+use crate::auth::draw_code;
+use crate::client;
+
+mod fields;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use refusal::Refusal;
+
+const CODE_BAD: &str = "验证码无效或已过期";
+const EMAIL_TAKEN: &str = "该邮箱已被其他玩家绑定";
+const EMAIL_UNBOUND: &str = "该邮箱未绑定任何玩家账户";
+const PLAYER_UNKNOWN: &str = "玩家不存在";
+const NOT_SENT: &str = "验证码发送失败，请稍后重试";
+
+/// A success with nothing but a text.
+#[derive(Serialize)]
+struct Done {
+    success: bool,
+    message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid: Option<bool>,
+}
+
+/// `POST send-verification-code`: a new code, which takes the place of the last one, by mail.
+pub(super) async fn send_code(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, body) = read(&app, request, &["email", "playerId", "purpose"]).await?;
+    let email = fields::email(&body)?;
+    let named = fields::optional_player_id(&body)?;
+    let purpose = fields::purpose(&body)?;
+    let player = match purpose {
+        Purpose::Recover => None,
+        Purpose::Bind if !named => {
+            return Err(Refusal::plain(StatusCode::BAD_REQUEST, "绑定操作需要提供玩家ID"));
+        }
+        Purpose::Bind => Some(guard::smart(&app, &parts.headers, &parts.uri, &body).await?),
+    };
+    let code = draw_code();
+    let mail = &app.settings.mail;
+    let create = CreateCode {
+        email: email.clone(),
+        purpose,
+        player: player.as_ref().map(|player| player.id),
+        source: source(&app, &parts),
+        hash: app.codes.hash(&email, purpose, &code),
+        limits: CodeLimits { per_address: mail.codes_per_address, per_source: mail.codes_per_ip },
+    };
+    app.cluster.propose(create, None).await.map_err(|error| match error {
+        ProposeError::Rejected(Rejection::EmailTaken) => {
+            Refusal::plain(StatusCode::BAD_REQUEST, EMAIL_TAKEN)
+        }
+        ProposeError::Rejected(Rejection::EmailUnbound) => {
+            Refusal::plain(StatusCode::NOT_FOUND, EMAIL_UNBOUND)
+        }
+        ProposeError::Rejected(Rejection::CodeTooSoon | Rejection::CodesLimited) => {
+            Refusal::too_often()
+        }
+        ProposeError::Rejected(Rejection::CodesFull) => {
+            tracing::warn!("no more verification codes can be kept");
+            Refusal::plain(StatusCode::INTERNAL_SERVER_ERROR, NOT_SENT)
+        }
+        ProposeError::Rejected(Rejection::PlayerUnknown) => ApiError::player_unknown().into(),
+        other => Refusal::proposal(&other),
+    })?;
+    let player = match purpose {
+        Purpose::Bind => player,
+        Purpose::Recover => app.cluster.read(|_, records| records.player_by_email(&email)).value,
+    };
+    let name = player.as_ref().map(|player| &*player.name);
+    if let Err(error) = app.mailer.send_code(&email, &code, purpose, name).await {
+        tracing::warn!(%error, %purpose, "a verification code could not be mailed");
+        return Err(Refusal::plain(StatusCode::INTERNAL_SERVER_ERROR, NOT_SENT));
+    }
+    Ok(done("验证码已发送，请查收邮件", None))
+}
+
+/// `POST verify-code`: whether this is the code; it can be used afterwards.
+pub(super) async fn verify_code(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, body) = read(&app, request, &["playerId", "email", "code", "purpose"]).await?;
+    guard::smart(&app, &parts.headers, &parts.uri, &body).await?;
+    let email = fields::email(&body)?;
+    let code = fields::code(&body)?;
+    let purpose = fields::purpose(&body)?;
+    let hash = app.codes.hash(&email, purpose, code);
+    match app.cluster.propose(CheckCode { email, purpose, hash }, None).await {
+        Ok(_) => Ok(done("验证码验证成功", Some(true))),
+        Err(ProposeError::Rejected(Rejection::CodeInvalid)) => Err(Refusal::not_valid(CODE_BAD)),
+        Err(other) => Err(Refusal::proposal(&other)),
+    }
+}
+
+/// `POST bind`: the address becomes this player's, who is registered from then on.
+pub(super) async fn bind(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, body) = read(&app, request, &["playerId", "email", "code"]).await?;
+    let player = guard::smart(&app, &parts.headers, &parts.uri, &body).await?;
+    let email = fields::email(&body)?;
+    let code = fields::code(&body)?;
+    fields::player_id(&body)?;
+    let hash = app.codes.hash(&email, Purpose::Bind, code);
+    let auth = &app.settings.auth;
+    let bind = BindEmail {
+        player: player.id,
+        authenticated: player.is_registered() || auth.guests_need_tokens,
+        email,
+        hash,
+        lifetimes: auth.lifetimes(),
+    };
+    let issued = app.cluster.propose(bind, None).await.map_err(|error| logging_in(&error))?.reply;
+    Ok(logged_in(&app, "邮箱绑定成功", &issued))
+}
+
+/// `POST recover`: tells whoever reads an address's mail whose it is, and lets him in.
+pub(super) async fn recover(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (_, body) = read(&app, request, &["email", "code"]).await?;
+    let email = fields::email(&body)?;
+    let code = fields::code(&body)?;
+    let hash = app.codes.hash(&email, Purpose::Recover, code);
+    let recover = RecoverPlayer { email, hash, lifetimes: app.settings.auth.lifetimes() };
+    let issued =
+        app.cluster.propose(recover, None).await.map_err(|error| logging_in(&error))?.reply;
+    Ok(logged_in(&app, "玩家ID恢复成功", &issued))
+}
+
+/// `GET check-binding?email=…`: whose an address is, without an envelope.
+pub(super) async fn check_binding(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    #[derive(Deserialize)]
+    struct Asked {
+        email: String,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Bound<'a> {
+        bound: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        player_id: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        player_name: Option<&'a str>,
+    }
+    let asked = Query::<Asked>::try_from_uri(request.uri()).ok();
+    let email = asked.and_then(|Query(Asked { email })| fields::well_formed(&email));
+    let email = email.ok_or_else(|| Refusal::validation(fields::EMAIL_BAD))?;
+    // It may have been bound through another node a moment ago.
+    let player = app
+        .cluster
+        .read_linearizable(|_, records| records.player_by_email(&email))
+        .await
+        .map_err(|_| ApiError::unavailable())?
+        .value;
+    let bound = Bound {
+        bound: player.is_some(),
+        player_id: player.as_ref().map(|player| player.id.as_str()),
+        player_name: player.as_ref().map(|player| &*player.name),
+    };
+    Ok(json(StatusCode::OK, &bound))
+}
+
+/// `POST unbind`: the player is a guest again, and the address is free.
+pub(super) async fn unbind(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, body) = read(&app, request, &["playerId"]).await?;
+    let player = guard::smart(&app, &parts.headers, &parts.uri, &body).await?;
+    guard::registered(&player)?;
+    fields::player_id(&body)?;
+    match app.cluster.propose(UnbindEmail { player: player.id }, None).await {
+        Ok(_) => Ok(done("邮箱解绑成功", None)),
+        Err(ProposeError::Rejected(Rejection::PlayerUnknown)) => {
+            Err(Refusal::plain(StatusCode::NOT_FOUND, PLAYER_UNKNOWN))
+        }
+        Err(ProposeError::Rejected(Rejection::EmailUnbound)) => {
+            Err(Refusal::plain(StatusCode::BAD_REQUEST, "该玩家未绑定邮箱"))
+        }
+        Err(other) => Err(Refusal::proposal(&other)),
+    }
+}
+
+async fn read(
+    app: &App,
+    request: Request,
+    names: &'static [&'static str],
+) -> Result<(Parts, Fields), ApiError> {
+    let (parts, body) = request.into_parts();
+    let fields = body::fields(app, Request::from_parts(parts.clone(), body), names).await?;
+    Ok((parts, fields))
+}
+
+fn done(message: &'static str, valid: Option<bool>) -> Response {
+    json(StatusCode::OK, &Done { success: true, message, valid })
+}
+
+/// Why nobody is let in.
+fn logging_in(error: &ProposeError) -> Refusal {
+    match error {
+        ProposeError::Rejected(Rejection::CodeInvalid) => {
+            Refusal::plain(StatusCode::BAD_REQUEST, CODE_BAD)
+        }
+        ProposeError::Rejected(Rejection::PlayerUnknown) => {
+            Refusal::plain(StatusCode::NOT_FOUND, PLAYER_UNKNOWN)
+        }
+        ProposeError::Rejected(Rejection::TokenRequired) => guard::token_required().into(),
+        ProposeError::Rejected(Rejection::EmailTaken) => {
+            Refusal::plain(StatusCode::BAD_REQUEST, EMAIL_TAKEN)
+        }
+        ProposeError::Rejected(Rejection::EmailUnbound) => {
+            Refusal::plain(StatusCode::NOT_FOUND, EMAIL_UNBOUND)
+        }
+        other => Refusal::proposal(other),
+    }
+}
+
+fn logged_in(app: &App, message: &'static str, issued: &Issued) -> Response {
+    #[derive(Serialize)]
+    struct LoggedIn<'a> {
+        success: bool,
+        message: &'static str,
+        player: PlayerRow<'a>,
+        auth: AuthResult,
+    }
+    let player = PlayerRow::of(&issued.player);
+    let auth = AuthResult::of(app, issued);
+    json(StatusCode::OK, &LoggedIn { success: true, message, player, auth })
+}
+
+/// Who asks, for the limit: an address, or of IPv6 the network that one customer is given.
+fn source(app: &App, parts: &Parts) -> Arc<str> {
+    match client::address(parts, &app.settings.auth.trusted_proxies) {
+        None => "unknown".into(),
+        Some(IpAddr::V4(address)) => address.to_string().into(),
+        Some(IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64").into()
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! A player as the existing server's database prints it (contract 1.7 and 6.2): its rows leak into answers.
+
+use serde::Serialize;
+use serverv2_machine::Player;
+
+use super::time;
+
+/// All columns of `players`.
+#[derive(Serialize)]
+pub(super) struct PlayerRow<'a> {
+    id: &'a str,
+    name: &'a str,
+    created_at: String,
+    last_login_at: String,
+    metadata: Empty,
+    email: Option<&'a str>,
+    email_verified: bool,
+    email_bound_at: Option<String>,
+    is_registered: bool,
+}
+
+/// An object without keys.
+#[derive(Serialize)]
+struct Empty {}
+
+impl<'a> PlayerRow<'a> {
+    /// The row of this player.
+    pub(super) fn of(player: &'a Player) -> Self {
+        Self {
+            id: player.id.as_str(),
+            name: &player.name,
+            created_at: time::as_stored(player.created),
+            last_login_at: time::as_stored(player.last_login),
+            metadata: Empty {},
+            email: player.email.as_deref(),
+            email_verified: player.is_registered(),
+            email_bound_at: player.email_bound.map(time::as_stored),
+            is_registered: player.is_registered(),
+        }
+    }
+}
