@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::auth::{CodeKey, SecretError, TokenKeys, signing_secret};
 use crate::battle::engines::{Engines, EnginesError};
-use crate::config::Settings;
+use crate::config::{MailProvider, Mode, Settings};
 use crate::gateway::{ANSWER_PATIENCE, EventRate, Gateway, GatewaySettings};
 use crate::mail::{MailSetupError, Mailer};
 use crate::metrics::LocalMetrics;
@@ -81,6 +81,11 @@ impl App {
     ) -> Result<Arc<Self>, AppError> {
         let engines = Engines::load(settings.packs_dir.as_deref())?;
         let mailer = Mailer::new(&settings.mail)?;
+        if settings.mode == Mode::Run && settings.mail.provider == MailProvider::Console {
+            tracing::warn!(
+                "EMAIL_PROVIDER is console: verification codes go to this log, to nobody"
+            );
+        }
         let (cluster, feed) = Cluster::start(node_config(&settings, engines.packs())).await?;
         let secret = signing_secret(&settings)?;
         let tokens = Arc::new(TokenKeys::new(&secret, settings.auth.previous_secret.as_ref()));
@@ -243,7 +248,7 @@ pub(crate) mod testing {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::{self, Mode, Sources};
+    use crate::config::{self, Sources};
     use crate::open_files::CONNECTIONS_USUAL;
 
     /// A started node.

@@ -3,11 +3,14 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use axum::response::IntoResponse;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use serverv2_machine::{BindEmail, CodeLimits, CreateCode, Purpose};
+use serverv2_machine::{CodeLimits, CreateCode, Purpose, Rejection};
+use serverv2_raft::ProposeError;
 
+use super::logging_in;
 use crate::rest::tests::{Answer, Node};
-use crate::rest::tokens::lifetimes;
 
 const SEND: &str = "/api/v1/email/send-verification-code";
 const VERIFY: &str = "/api/v1/email/verify-code";
@@ -263,20 +266,53 @@ async fn binding_answers_with_the_players_row_and_tokens_and_uses_the_code_up() 
     assert_eq!(checked["data"]["email"], "a@x.co");
 }
 
+/// What the log refuses a moment after the guard let the caller through.
 #[tokio::test]
-async fn an_address_that_was_bound_in_between_is_not_bound_again() {
+async fn what_changed_since_the_guard_looked_is_refused_in_the_same_words() {
+    for (rejection, status, body) in [
+        (Rejection::CodeInvalid, 400, json!({"success": false, "message": CODE_BAD})),
+        (Rejection::PlayerUnknown, 404, json!({"success": false, "message": "玩家不存在"})),
+        (
+            Rejection::EmailTaken,
+            400,
+            json!({"success": false, "message": "该邮箱已被其他玩家绑定"}),
+        ),
+        (
+            Rejection::EmailUnbound,
+            404,
+            json!({"success": false, "message": "该邮箱未绑定任何玩家账户"}),
+        ),
+        (
+            Rejection::TokenRequired,
+            401,
+            json!({"success": false, "message": "注册用户需要提供访问令牌",
+                "code": "TOKEN_REQUIRED_FOR_REGISTERED_USER"}),
+        ),
+        (Rejection::NoPack, 500, json!({"success": false, "message": "服务器内部错误"})),
+        (
+            Rejection::StaleRequest,
+            503,
+            json!({"success": false, "message": "集群暂时不可用，请稍后重试",
+                "code": "CLUSTER_UNAVAILABLE"}),
+        ),
+    ] {
+        let response = logging_in(&ProposeError::Rejected(rejection)).into_response();
+        assert_eq!(response.status(), status, "{body}");
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), body);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_was_let_go_recovers_nobody() {
     let node = Node::start().await;
-    let (id, other) = (node.guest().await, node.guest().await);
-    plant(&node, "a@x.co", Purpose::Bind, &id).await;
-    // As if both had asked for a code at once: the owner's came first.
-    let email = "a@x.co".parse().unwrap();
-    let hash = node.app().codes.hash(&email, Purpose::Bind, CODE);
-    let lifetimes = lifetimes(&node.app().settings.auth);
-    let player = id.parse().unwrap();
-    let bind = BindEmail { player, authenticated: false, email, hash, lifetimes };
-    node.app().cluster.propose(bind, None).await.unwrap();
-    let taken = json!({"email": "a@x.co", "playerId": other, "purpose": "bind"});
-    is_plain(&post(&node, SEND, &taken).await, 400, "该邮箱已被其他玩家绑定");
+    let (id, bound) = registered(&node, "a@x.co").await;
+    plant(&node, "a@x.co", Purpose::Recover, "").await;
+    let token = Some(access(&bound));
+    let answer = post_with(&node, UNBIND, &json!({"playerId": id}), token).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let recover = json!({"email": "a@x.co", "code": CODE});
+    is_plain(&post(&node, RECOVER, &recover).await, 404, "该邮箱未绑定任何玩家账户");
 }
 
 #[tokio::test]

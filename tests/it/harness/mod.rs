@@ -23,6 +23,7 @@ pub(crate) mod polling;
 mod powercut;
 pub(crate) mod process;
 mod raw;
+pub(crate) mod relay;
 pub(crate) mod socket;
 pub(crate) mod team;
 

@@ -43,7 +43,7 @@ pub(crate) fn command(step: CodeStep, player: PlayerId) -> Command {
     match step.what {
         0..4 => {
             let source = format!("192.0.2.{}", step.source).as_str().into();
-            let limits = CodeLimits { per_address: 3, per_source: 8 };
+            let limits = CodeLimits { per_address: 3, per_source: 4 };
             let player = (step.what > 0).then_some(player);
             CreateCode { email, purpose, player, source, hash, limits }.into()
         }
@@ -109,6 +109,8 @@ impl Reader {
             prop_assert_eq!(player.email.as_deref(), email.map(Email::as_str));
             prop_assert_eq!(player.email_bound.is_some(), email.is_some());
         }
+        let kept = records.all().filter(|(key, _)| key[0] == b'e').count();
+        prop_assert_eq!(kept, self.bound.len(), "an address that is free leaves nothing behind");
         for number in 0..4 {
             let email = email(number);
             let owner = records.player_by_email(&email).map(|player| player.id);
