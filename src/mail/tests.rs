@@ -103,14 +103,27 @@ async fn each_way_to_fail_has_a_name_and_none_names_the_receiver() {
 }
 
 #[tokio::test]
-async fn a_relay_that_hangs_costs_its_time_and_no_more_also_for_those_who_wait_behind() {
+async fn a_relay_that_hangs_costs_its_time_and_no_more() {
     let (address, task) = relay(Manner::Hang).await;
     let mut mailer = mailer(address.port());
     mailer.patience = Duration::from_millis(200);
-    mailer.places = Semaphore::new(1);
-    let both = tokio::join!(send(&mailer, "ann@x.example"), send(&mailer, "bob@x.example"));
-    assert!(matches!(both, (Err(MailError::TimedOut), Err(MailError::TimedOut))), "{both:?}");
-    assert_eq!(mailer.places.available_permits(), 1, "a place is free again");
+    let sent = send(&mailer, "ann@x.example").await;
+    assert!(matches!(sent, Err(MailError::TimedOut)), "{sent:?}");
+    assert_eq!(mailer.places.available_permits(), SENDING_MAX, "its place is free again");
+    task.abort();
+}
+
+#[tokio::test]
+async fn a_mail_waits_for_its_turn_and_not_for_ever() {
+    let (address, task) = relay(Manner::Take).await;
+    let mut mailer = mailer(address.port());
+    mailer.patience = Duration::from_millis(200);
+    let others = mailer.places.acquire_many(u32::try_from(SENDING_MAX).unwrap()).await.unwrap();
+    let sent = send(&mailer, "ann@x.example").await;
+    assert!(matches!(sent, Err(MailError::TimedOut)), "{sent:?}");
+    drop(others);
+    mailer.patience = PATIENCE;
+    send(&mailer, "ann@x.example").await.unwrap();
     task.abort();
 }
 
