@@ -32,6 +32,14 @@ const SETTINGS: &[&str] = &[
     "TURN_TIME_LIMIT",
     "TOTAL_TIME_LIMIT",
     "DISCONNECT_GRACE_PERIOD_TTL",
+    "EMAIL_PROVIDER",
+    "EMAIL_FROM",
+    "EMAIL_FROM_NAME",
+    "SMTP_HOST",
+    "SMTP_PORT",
+    "SMTP_SECURE",
+    "SMTP_USER",
+    "SMTP_PASS",
     "LOG_FORMAT",
 ];
 
