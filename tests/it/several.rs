@@ -85,7 +85,8 @@ async fn a_node_that_cannot_start_ends_them_all() {
     let output = run_to_end(&["dev", "--nodes", "2", "--port", &port], &[]).await;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("node 1 ended before it was ready") && text.contains(&port), "{text}");
+    // The next port may be taken, too: by a server of another test.
+    assert!(text.contains("ended before it was ready") && text.contains(&port), "{text}");
 }
 
 #[tokio::test]

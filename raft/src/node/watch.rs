@@ -81,9 +81,9 @@ fn reason(fatal: &Fatal<TypeConfig>, stores: &Weak<Stores>) -> StopReason {
         Fatal::Stopped => StopReason::Shutdown,
         Fatal::Panicked => StopReason::Panicked,
         Fatal::StorageError(error) => {
-            // What came first, in its own words.
+            // What came first, in its own words, if the stores aren't closed already.
             let failed = stores.upgrade().and_then(|stores| stores.failed());
-            failed.map_or_else(|| StopReason::Storage(error.to_string()), |error| storage(&error))
+            storage(&failed.unwrap_or_else(|| StorageError::Stopped(error.to_string())))
         }
     }
 }
