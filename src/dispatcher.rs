@@ -3,6 +3,9 @@
 //!
 //! The dispatcher never waits for a socket, a worker or the disk: sockets have bounded queues of their
 //! own and are cut when they are full, and a worker's orders wait for it (`battle/host/mailbox.rs`).
+//! What the feed left out is made up for from the state (`dispatcher/reconcile.rs`).
+
+mod reconcile;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serverv2_machine::{
     AppliedEntry, BattleSetup, Digest, Effect, NodeId, PlayerId, Rejection, Reply, RequestId,
-    RoomId, Seat, SessionKey, SetupSeat, TokenId,
+    RoomId, Seat, SessionKey, SetupSeat, SocketId, TokenId,
 };
 use serverv2_raft::{Cluster, EffectFeed, FeedItem};
 use tokio::sync::watch;
@@ -53,6 +56,11 @@ impl Acks {
     pub(crate) fn take(&self, request: RequestId) -> Option<OnCommitted> {
         self.owed.lock().remove(&request)
     }
+
+    /// The requests whose answers are owed.
+    fn requests(&self) -> Vec<RequestId> {
+        self.owed.lock().keys().copied().collect()
+    }
 }
 
 /// Sockets of this node in the seats of a room.
@@ -80,45 +88,52 @@ impl Dispatcher {
     /// Runs until the feed ends, which it does when the node stops.
     pub(crate) async fn run(self, mut feed: EffectFeed) {
         self.open_homes();
+        // Up to here the state has told what the feed left out, and also what it has yet to bring.
+        let mut known = 0;
         while let Some(item) = feed.recv().await {
             match item {
-                FeedItem::Applied(entry) => self.deliver(&entry),
+                FeedItem::Applied(entry) => self.deliver(&entry, entry.index > known),
                 FeedItem::Reset { index } => {
                     warn!(raft.index = index, "effects were skipped: reconcile with the state");
-                    self.reconcile();
-                    self.delivered.send_replace(index);
+                    known = self.reconcile();
+                    self.delivered.send_replace(known);
                 }
             }
         }
         info!("the effect feed has ended");
     }
 
-    fn deliver(&self, entry: &AppliedEntry) {
+    /// The answers of an entry and, unless they are news no more, its effects.
+    fn deliver(&self, entry: &AppliedEntry, news: bool) {
         for applied in entry.applied.iter() {
             if let Some(answer) = self.acks.take(applied.request) {
                 answer(applied.outcome.clone().map_err(Failure::Rejected));
             }
-            for effect in &applied.effects {
+            for effect in applied.effects.iter().filter(|_| news) {
                 debug!(target: TRANSCRIPT, { raft.index = entry.index }, "{effect}");
                 self.effect(effect);
             }
         }
-        self.delivered.send_replace(entry.index);
+        if news {
+            self.delivered.send_replace(entry.index);
+        }
     }
 
     fn effect(&self, effect: &Effect) {
         match effect {
             Effect::SessionOpened { session, socket, node } => {
-                if let Some(local) =
-                    self.sessions.opened(session, socket).filter(|_| *node == self.me())
+                // Its seat is watched from where it is now.
+                if *node != self.me()
+                    && let Some(former) = self.sessions.current(session)
                 {
+                    self.unseat(session, &former.id);
+                }
+                if let Some(local) = self.sessions.opened(session, socket) {
                     self.seat(session, &local);
                 }
             }
             Effect::SessionClosed { session, socket, .. } => {
-                if let Some((room, seat)) = self.sessions.room(session) {
-                    self.host.detach(room, seat, socket.clone());
-                }
+                self.unseat(session, socket);
                 self.sessions.closed(session, socket);
             }
             Effect::RoomOpened { room, setup, home } => {
@@ -198,7 +213,7 @@ impl Dispatcher {
             Some((last, _)) => self.host.after(last, move || tell(&local)),
             None => tell(&local),
         }
-        self.sessions.seated(session, room, seat);
+        self.sessions.told(session, room, seat);
     }
 
     /// A socket just became its session's current one: if the session has a battle, it watches. One that
@@ -220,6 +235,13 @@ impl Dispatcher {
                 self.host.ended(room, Ending { digest, audience: Vec::new() });
             }
             None => {}
+        }
+    }
+
+    /// A socket is no longer its session's current one, and watches no longer.
+    fn unseat(&self, session: &SessionKey, socket: &SocketId) {
+        if let Some((room, seat)) = self.sessions.room(session) {
+            self.host.detach(room, seat, socket.clone());
         }
     }
 
@@ -263,35 +285,6 @@ impl Dispatcher {
         for room in homes.value {
             self.open_room(room, NOBODY);
         }
-    }
-
-    /// After a gap: what the state says about each session held here is told to it.
-    fn reconcile(&self) {
-        self.host.compare_all();
-        self.open_homes();
-        self.dismiss_revoked();
-        for local in self.sessions.all_current() {
-            let found = self.cluster.read(|machine, _| {
-                let (room, seat) = machine.live_seat_of(&local.session)?;
-                let opponent = &machine.room(room)?.setup.players[seat.opponent().index()];
-                Some((room, seat, opponent.player, opponent.name.clone()))
-            });
-            let Some((room, seat, opponent, name)) = found.value else { continue };
-            if self.sessions.room(&local.session) != Some((room, seat)) {
-                self.matched(&local.session, room, seat, opponent, &name);
-            }
-            self.open_room(room, alone(seat, local));
-        }
-    }
-
-    /// Those whose token was revoked in what was skipped.
-    fn dismiss_revoked(&self) {
-        let held = self.sessions.with_token(|_| true);
-        let revoked = self.cluster.read(|machine, _| {
-            let revoked = |it: &Arc<LocalSocket>| it.token.is_some_and(|t| machine.is_revoked(t));
-            held.into_iter().filter(revoked).collect::<Vec<_>>()
-        });
-        revoked.value.iter().for_each(|socket| socket.dismiss(Cut::Revoked));
     }
 
     fn me(&self) -> NodeId {

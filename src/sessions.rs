@@ -16,9 +16,9 @@ use crate::gateway::socket::LocalSocket;
 #[derive(Default)]
 pub(crate) struct LocalSessions {
     tables: RwLock<Tables>,
-    /// The room each current session was last told of, so that what the room still has to say comes
-    /// before the next room.
-    rooms: Mutex<HashMap<SessionKey, (RoomId, Seat)>>,
+    /// The last room of each current session, so that what the room still has to say comes before the
+    /// next room.
+    rooms: Mutex<HashMap<SessionKey, Seated>>,
     arrivals: Mutex<HashMap<SessionKey, CancellationToken>>,
 }
 
@@ -39,6 +39,14 @@ impl Drop for Arrival {
             arrivals.remove(&self.session);
         }
     }
+}
+
+#[derive(Clone, Copy)]
+struct Seated {
+    room: RoomId,
+    seat: Seat,
+    /// It heard so from this node.
+    told: bool,
 }
 
 #[derive(Default)]
@@ -115,6 +123,15 @@ impl LocalSessions {
         self.tables.read().current.values().cloned().collect()
     }
 
+    /// All sockets of this node, and whether each was its session's current one when last heard of.
+    pub(crate) fn all(&self) -> Vec<(Arc<LocalSocket>, bool)> {
+        let tables = self.tables.read();
+        let is_current = |socket: &LocalSocket| {
+            tables.current.get(&socket.session).is_some_and(|current| current.id == socket.id)
+        };
+        tables.sockets.values().map(|socket| (socket.clone(), is_current(socket))).collect()
+    }
+
     /// A socket of this node, whether its session's current one or not.
     pub(crate) fn socket(&self, id: &SocketId) -> Option<Arc<LocalSocket>> {
         self.tables.read().sockets.get(id).cloned()
@@ -136,14 +153,25 @@ impl LocalSessions {
         self.tables.read().current.len()
     }
 
-    /// The room this session was last told of.
+    /// The last room of this session.
     pub(crate) fn room(&self, session: &SessionKey) -> Option<(RoomId, Seat)> {
-        self.rooms.lock().get(session).copied()
+        self.rooms.lock().get(session).map(|seated| (seated.room, seated.seat))
     }
 
-    /// The session has been told of this room.
+    /// Whether this node told the session that it found a match in this room.
+    pub(crate) fn is_told(&self, session: &SessionKey, room: RoomId) -> bool {
+        self.rooms.lock().get(session).is_some_and(|seated| seated.room == room && seated.told)
+    }
+
+    /// The session sits in this room, whether it has heard so or not.
     pub(crate) fn seated(&self, session: &SessionKey, room: RoomId, seat: Seat) {
-        self.rooms.lock().insert(session.clone(), (room, seat));
+        let told = self.is_told(session, room);
+        self.rooms.lock().insert(session.clone(), Seated { room, seat, told });
+    }
+
+    /// The session has been told that it found a match in this room.
+    pub(crate) fn told(&self, session: &SessionKey, room: RoomId, seat: Seat) {
+        self.rooms.lock().insert(session.clone(), Seated { room, seat, told: true });
     }
 }
 

@@ -24,3 +24,9 @@ pub(crate) fn committed(entry: &Entry) {
         }
     });
 }
+
+/// Whether the effect feed is to behave as if it were full.
+pub(crate) fn feed_is_full() -> bool {
+    fail_point!("feed", |_| true);
+    false
+}

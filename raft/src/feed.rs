@@ -67,7 +67,11 @@ impl FeedSender {
             return;
         }
         let facts = facts(&entry);
-        if queue.items.len() >= FEED_ENTRIES_MAX || queue.facts + facts > FEED_FACTS_MAX {
+        #[cfg(feature = "failpoints")]
+        let full = crate::failpoints::feed_is_full();
+        #[cfg(not(feature = "failpoints"))]
+        let full = false;
+        if full || queue.items.len() >= FEED_ENTRIES_MAX || queue.facts + facts > FEED_FACTS_MAX {
             tracing::warn!(raft.index = entry.index, "the effect feed is full and starts over");
             queue.reset(entry.index);
         } else {

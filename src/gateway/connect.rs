@@ -152,7 +152,8 @@ impl Gateway {
         let tries = tokio::time::timeout(OPEN_PATIENCE, async {
             loop {
                 match self.commit_seen(Command::OpenSession(command.clone())).await {
-                    Ok(()) => return true,
+                    // It may be over again, unseen where the effect feed had a gap.
+                    Ok(()) => return self.has_session(socket),
                     // This process was counted out and is coming back under its next incarnation.
                     Err(ProposeError::Rejected(Rejection::StaleIncarnation)) => {
                         tokio::time::sleep(RETRY_PAUSE).await;
@@ -167,6 +168,10 @@ impl Gateway {
             }
         });
         tries.await.unwrap_or(false)
+    }
+
+    fn has_session(&self, socket: &LocalSocket) -> bool {
+        self.cluster.read(|machine, _| machine.session(&socket.session).is_some()).value
     }
 
     /// Commits the goodbye; without it the session would stay open for as long as this process lives.

@@ -4,6 +4,7 @@
 mod behind;
 mod busy;
 mod floods;
+mod gaps;
 mod slow;
 
 use std::net::Ipv4Addr;

@@ -285,12 +285,11 @@ async fn the_sockets_of_a_battle_that_cannot_be_played_here_are_told_once_that_i
     assert_eq!(listen(&hears_a), [Heard::Closed]);
 }
 
-#[tokio::test]
-async fn a_replica_that_missed_inputs_gets_them_from_the_state() {
-    let stage = Stage::new().await;
+/// A battle in the replicated state, up to these inputs.
+async fn replicated(stage: &Stage, inputs: &[NumberedInput]) -> (RoomId, Arc<BattleSetup>) {
     let cluster = &stage.node.app.cluster;
     let BattleSetup { players, clocks, .. } = sample_setup();
-    for SetupSeat { player, session, name, team } in players.clone() {
+    for SetupSeat { player, session, name, team } in players {
         cluster.propose(CreatePlayer { player, name }, None).await.unwrap();
         let (session, socket) = (SessionKey { player, session }, socket_of(player));
         let open = OpenSession {
@@ -303,23 +302,47 @@ async fn a_replica_that_missed_inputs_gets_them_from_the_state() {
         cluster.propose(open, None).await.unwrap();
         cluster.propose(JoinQueue { session, socket, team, clocks }, None).await.unwrap();
     }
-    let first = cluster.read(|machine, _| machine.rooms().next().map(|room| room.id));
-    let room = first.value.unwrap();
-    for (seat, SetupSeat { player, session, .. }) in Seat::BOTH.into_iter().zip(players) {
-        let session = SessionKey { player, session };
-        let ready = AppendInput { session, room, input: Input::Ready(seat) };
-        cluster.propose(ready, None).await.unwrap();
+    let found =
+        cluster.read(|machine, _| machine.rooms().next().map(|room| (room.id, room.setup.clone())));
+    let (room, setup) = found.value.unwrap();
+    for NumberedInput { input, .. } in inputs {
+        let (Input::Ready(seat) | Input::Select(seat, _)) = input else { unreachable!() };
+        let SetupSeat { player, session, .. } = &setup.players[seat.index()];
+        let session = SessionKey { player: *player, session: session.clone() };
+        let append = AppendInput { session, room, input: input.clone() };
+        cluster.propose(append, None).await.unwrap();
     }
-    let state = cluster.read(|machine, _| {
-        machine.room(room).map(|room| (room.setup.clone(), room.inputs.to_vec()))
-    });
-    let (setup, inputs) = state.value.unwrap();
+    (room, setup)
+}
+
+#[tokio::test]
+async fn a_replica_that_missed_inputs_gets_them_from_the_state() {
+    let stage = Stage::new().await;
+    let inputs = &battle()[..2];
+    let (room, setup) = replicated(&stage, inputs).await;
     let (a, hears_a) = Socket::new("a");
     let audience = [Some(a as Arc<dyn Audience>), None];
     stage.host.open(room, Opening { setup, inputs: Vec::new(), home: HOME, audience });
     stage.host.input(room, inputs[1].clone());
     let first = hears_a.recv_timeout(DEADLINE).unwrap();
     assert_eq!(first, Heard::Event(0, "BATTLE_START".into()));
+}
+
+#[tokio::test]
+async fn an_end_right_behind_a_gap_is_told_after_what_the_gap_left_out() {
+    let stage = Stage::new().await;
+    let inputs = battle();
+    let (room, setup) = replicated(&stage, &inputs).await;
+    let (a, hears_a) = Socket::new("a");
+    let release = stage.hang();
+    let audience = [Some(a.clone() as Arc<dyn Audience>), None];
+    stage.host.open(room, Opening { setup, inputs: Vec::new(), home: HOME, audience });
+    stage.host.input(room, inputs[0].clone());
+    stage.host.compare_all();
+    stage.host.ended(room, Ending { digest: None, audience: Vec::new() });
+    stage.host.after(room, move || a.heard.send(Heard::Sequel).unwrap());
+    drop(release);
+    assert_whole_story(&listen(&hears_a), 0);
 }
 
 fn socket_of(player: PlayerId) -> SocketId {

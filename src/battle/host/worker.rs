@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serverv2_machine::{
-    AbortBattle, BattleSetup, Command, EndBattle, LogTime, NodeId, NumberedInput, RoomId, Seat,
-    TickBattle,
+    AbortBattle, BattleSetup, Command, Digest, EndBattle, LogTime, NodeId, NumberedInput, RoomId,
+    Seat, TickBattle,
 };
 use serverv2_raft::Cluster;
 use tracing::{debug, error, info, warn};
@@ -229,6 +229,11 @@ impl Worker {
         if std::mem::replace(&mut room.ended, true) {
             return;
         }
+        // The feed may have left out inputs right before the end: they are told before the closing.
+        if let Some(state) = self.missed(id) {
+            self.consume(id, &state.inputs);
+        }
+        let Some(room) = self.rooms.get_mut(&id) else { return };
         if let (Some(recorded), Some((_, own))) = (digest, room.replica.end())
             && recorded != own
         {
@@ -297,24 +302,38 @@ impl Worker {
 
     /// Feeds a replica what it missed, and ends it if it is over. False if there is no such room any more.
     fn catch_up(&mut self, id: RoomId) -> bool {
-        let last = self.rooms.get(&id).map_or(0, |room| room.replica.last_input()) as usize;
-        let state = self.cluster.read(|machine, _| {
-            machine.room(id).map(|room| {
-                let missed: Vec<_> = room.inputs.iter().skip(last).cloned().collect();
-                let digest = room.end.and_then(|end| end.result).map(|(_, digest)| digest);
-                (missed, room.home, room.is_live(), digest)
-            })
-        });
-        let Some((missed, home, live, digest)) = state.value else { return false };
+        let Some(state) = self.missed(id) else { return false };
         if let Some(room) = self.rooms.get_mut(&id) {
-            room.home = home;
+            room.home = state.home;
         }
-        self.consume(id, &missed);
-        if !live {
-            self.end(id, Ending { digest, audience: Vec::new() });
+        self.consume(id, &state.inputs);
+        if !state.live {
+            self.end(id, Ending { digest: state.digest, audience: Vec::new() });
         }
         true
     }
+
+    /// What the state says of a room beyond what its replica has consumed; `None` if it is gone.
+    fn missed(&self, id: RoomId) -> Option<Missed> {
+        let last = self.rooms.get(&id).map_or(0, |room| room.replica.last_input()) as usize;
+        let state = self.cluster.read(|machine, _| {
+            machine.room(id).map(|room| Missed {
+                inputs: room.inputs.iter().skip(last).cloned().collect(),
+                home: room.home,
+                live: room.is_live(),
+                digest: room.end.and_then(|end| end.result).map(|(_, digest)| digest),
+            })
+        });
+        state.value
+    }
+}
+
+/// What the state says of a room.
+struct Missed {
+    inputs: Vec<NumberedInput>,
+    home: NodeId,
+    live: bool,
+    digest: Option<Digest>,
 }
 
 /// This node's turn among the live ones, from 1, where it is not the home.

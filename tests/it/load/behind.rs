@@ -57,7 +57,7 @@ async fn fight(duel: &Duel) {
 }
 
 /// Two battles of the same two, and what they heard of them.
-async fn fight_twice(mut duel: Duel, queue: &Mutex<()>) {
+pub(super) async fn fight_twice(mut duel: Duel, queue: &Mutex<()>) {
     fight(&duel).await;
     let first = duel.room.clone();
     {
