@@ -16,6 +16,7 @@ pub mod pack;
 #[cfg(test)]
 mod patch;
 pub mod replica;
+pub mod schema;
 pub mod selection;
 pub mod starter;
 pub mod team;

@@ -6,6 +6,7 @@
 
 mod admission;
 mod arguments;
+pub(crate) mod asyncapi;
 mod battle;
 mod connect;
 pub(crate) mod counters;

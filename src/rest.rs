@@ -19,6 +19,7 @@ mod auth;
 mod body;
 mod cluster;
 mod cors;
+mod docs;
 mod email;
 mod error;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/ready", get(health::ready).with_state(app.readiness.clone()))
         .route("/cluster/status", get(cluster::status))
         .route("/metrics", get(metrics::metrics))
+        .route("/asyncapi.json", get(docs::async_api))
         .route("/api/v1/auth/create-guest", post(auth::create_guest))
         .route("/api/v1/auth/check-player/{playerId}", get(auth::check_player))
         .route("/api/v1/auth/update-player-name", put(auth::update_player_name))

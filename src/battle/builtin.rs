@@ -301,4 +301,4 @@ impl Battle for BuiltinBattle {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

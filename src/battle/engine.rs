@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use serverv2_machine::{
     BattleSetup, Clocks, EndReason, LeaveReason, LogTime, Outcome, PlayerId, Seat, WallTime,
 };
+use utoipa::ToSchema;
 
 use super::message::Message;
+use super::schema::NanoIdText;
 use super::view::BattleView;
 
 /// When a call happens and which random stream it uses.
@@ -28,7 +30,7 @@ pub struct Call {
 }
 
 /// `TimerConfig` of contract 5.8, as a client reads it; made from the set-up's clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TimerConfig {
     /// Whether clocks run at all.
@@ -78,7 +80,7 @@ pub enum Selection {
 }
 
 /// Whom a skill aims at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
     /// The user's own side.
@@ -134,10 +136,11 @@ pub trait Sink {
 }
 
 /// State of one player's clocks (contract 5.8), seconds with fraction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TimerState {
     /// Whose clocks.
+    #[schema(value_type = NanoIdText)]
     pub player_id: PlayerId,
     /// Where they stand.
     pub state: TimerPhase,
@@ -150,7 +153,7 @@ pub struct TimerState {
 }
 
 /// Whether a player's clocks run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TimerPhase {
     /// Before the first turn and after the end.

@@ -9,9 +9,11 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use serverv2_machine::{NanoId, PlayerId};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 use super::delta::Delta;
 use super::engine::Target;
+use super::schema::NanoIdText;
 use super::view::Number;
 
 /// One message of a battle, before it is made for a viewer.
@@ -54,113 +56,147 @@ impl Serialize for OnWire<'_> {
     }
 }
 
-/// What a message tells. Serialized, it is the message's `data`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// What a message tells. Serialized, it is the message's `data`. Its titles are the contract's `type`s.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Event {
     /// The battle begins.
+    #[schema(title = "BATTLE_START")]
     BattleStart {},
     /// A turn begins to be played.
+    #[schema(title = "TURN_START")]
     TurnStart {
         /// From 1.
         turn: u32,
     },
     /// A turn is over.
+    #[schema(title = "TURN_END")]
     TurnEnd {
         /// From 1.
         turn: u32,
     },
     /// The battle is over.
+    #[schema(title = "BATTLE_END")]
     BattleEnd {
         /// `None` is a draw.
+        #[schema(value_type = Option<NanoIdText>)]
         winner: Option<PlayerId>,
         /// The contract's word.
         reason: &'static str,
     },
     /// Both are asked to choose.
+    #[schema(title = "TURN_ACTION")]
     TurnAction {
         /// A, then B.
+        #[schema(value_type = [NanoIdText; 2])]
         player: [PlayerId; 2],
     },
     /// These must replace their fainted pet.
+    #[schema(title = "FORCED_SWITCH")]
     ForcedSwitch {
         /// In the order A, B.
+        #[schema(value_type = Vec<NanoIdText>)]
         player: Vec<PlayerId>,
     },
     /// This one may switch after a knock-out.
+    #[schema(title = "FAINT_SWITCH")]
     FaintSwitch {
         /// A single id, by contract.
+        #[schema(value_type = NanoIdText)]
         player: PlayerId,
     },
     /// A pet came in.
     #[serde(rename_all = "camelCase")]
+    #[schema(title = "PET_SWITCH")]
     PetSwitch {
         /// Whose.
+        #[schema(value_type = NanoIdText)]
         player: PlayerId,
         /// Which left.
+        #[schema(value_type = NanoIdText)]
         from_pet: NanoId,
         /// Which came.
+        #[schema(value_type = NanoIdText)]
         to_pet: NanoId,
         /// Of the one that came.
         current_hp: u32,
     },
     /// A pet fainted.
+    #[schema(title = "PET_DEFEATED")]
     PetDefeated {
         /// Which.
+        #[schema(value_type = NanoIdText)]
         pet: NanoId,
         /// Whose hit it was.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<NanoIdText>, nullable = false)]
         killer: Option<NanoId>,
     },
     /// A skill is used.
     #[serde(rename_all = "camelCase")]
+    #[schema(title = "SKILL_USE")]
     SkillUse {
         /// The pet.
+        #[schema(value_type = NanoIdText)]
         user: NanoId,
         /// The skill's own target.
         target: Target,
         /// Instance id.
+        #[schema(value_type = NanoIdText)]
         skill: NanoId,
         /// Data id: this reveals it.
+        #[schema(value_type = String)]
         base_skill: Arc<str>,
         /// Its cost.
         rage: u32,
     },
     /// A chosen skill could not be used.
+    #[schema(title = "SKILL_USE_FAIL")]
     SkillUseFail {
         /// The pet.
+        #[schema(value_type = NanoIdText)]
         user: NanoId,
         /// Instance id.
+        #[schema(value_type = NanoIdText)]
         skill: NanoId,
         /// Why.
         reason: SkillFailure,
     },
     /// A skill missed.
+    #[schema(title = "SKILL_MISS")]
     SkillMiss {
         /// The pet that used it.
+        #[schema(value_type = NanoIdText)]
         user: NanoId,
         /// The pet that was missed.
+        #[schema(value_type = NanoIdText)]
         target: NanoId,
         /// Instance id.
+        #[schema(value_type = NanoIdText)]
         skill: NanoId,
         /// Always `accuracy` here.
         reason: &'static str,
     },
     /// A skill's use is over.
+    #[schema(title = "SKILL_USE_END")]
     SkillUseEnd {
         /// The pet.
+        #[schema(value_type = NanoIdText)]
         user: NanoId,
     },
     /// A pet lost life.
     #[serde(rename_all = "camelCase")]
+    #[schema(title = "DAMAGE")]
     Damage {
         /// After the damage.
         current_hp: u32,
         /// Of the target.
         max_hp: u32,
         /// The user's pet.
+        #[schema(value_type = NanoIdText)]
         source: NanoId,
         /// The pet hit.
+        #[schema(value_type = NanoIdText)]
         target: NanoId,
         /// Not capped by the life that was left.
         damage: u32,
@@ -172,10 +208,13 @@ pub enum Event {
         damage_type: DamageType,
     },
     /// A player's rage was set anew; sent even when it stayed equal.
+    #[schema(title = "RAGE_CHANGE")]
     RageChange {
         /// Whose rage.
+        #[schema(value_type = NanoIdText)]
         player: PlayerId,
         /// The pet that caused it.
+        #[schema(value_type = NanoIdText)]
         pet: NanoId,
         /// Before.
         before: u32,
@@ -210,7 +249,7 @@ impl Event {
 }
 
 /// Why a chosen skill could not be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SkillFailure {
     /// Not affordable any more.
@@ -222,7 +261,7 @@ pub enum SkillFailure {
 }
 
 /// Against which defence a hit was reckoned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub enum DamageType {
     /// `atk` against `def`.
     Physical,
@@ -231,7 +270,7 @@ pub enum DamageType {
 }
 
 /// What rage was given or taken for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum RageReason {
     /// A turn passed.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use serverv2_machine::limits::TEAM_BYTES_MAX;
 use serverv2_machine::{NanoId, PlayerId};
+use utoipa::ToSchema;
 
 use super::view::Number;
 
@@ -119,7 +120,7 @@ pub struct StatPoints {
 }
 
 /// What a pet is; the built-in rules ignore it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[expect(missing_docs, reason = "names of the contract")]
 pub enum Gender {
     NoGender,
@@ -135,7 +136,7 @@ impl Gender {
 macro_rules! natures {
     ($($name:ident),* $(,)?) => {
         /// Raises one stat and lowers another, or does nothing.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
         #[expect(missing_docs, reason = "names of the contract")]
         pub enum Nature { $($name),* }
 

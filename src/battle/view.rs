@@ -11,9 +11,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use serverv2_machine::{NanoId, PlayerId};
+use utoipa::ToSchema;
+
+use super::schema::NanoIdText;
 
 /// The whole battle as one viewer may see it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BattleView {
     /// Whether it runs.
@@ -23,16 +26,20 @@ pub struct BattleView {
     /// 0 before the first turn.
     pub current_turn: u32,
     /// Marks of the battlefield.
+    #[schema(value_type = Vec<MarkView>)]
     pub marks: Arc<[MarkView]>,
     /// A, then B, for every viewer.
+    #[schema(min_items = 2, max_items = 2)]
     pub players: [PlayerView; 2],
     /// Number of the last message contained in this state; absent before the first. Never part of a delta.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub sequence_id: Option<u64>,
 }
 
 /// Whether a battle runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BattleStatus)]
 pub enum Status {
     /// A player is not ready yet.
     Unstarted,
@@ -43,7 +50,8 @@ pub enum Status {
 }
 
 /// What is being done in a battle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BattlePhase)]
 pub enum Phase {
     /// Fainted pets are replaced.
     #[serde(rename = "SWITCH_PHASE")]
@@ -60,18 +68,21 @@ pub enum Phase {
 }
 
 /// One side.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlayerView {
     /// As sent in the team.
+    #[schema(value_type = String)]
     pub name: Arc<str>,
     /// Whose side.
+    #[schema(value_type = NanoIdText)]
     pub id: PlayerId,
     /// What skills cost.
     pub rage: u32,
     /// Upper bound of `rage`.
     pub max_rage: u32,
     /// Id of the pet in battle.
+    #[schema(value_type = NanoIdText)]
     pub active_pet: NanoId,
     /// Living pets.
     pub team_alives: u32,
@@ -79,21 +90,25 @@ pub struct PlayerView {
     pub team: Vec<PetView>,
     /// Own side only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ModifierState>, nullable = false)]
     pub modifier_state: Option<Arc<ModifierState>>,
 }
 
 /// One pet, or the placeholder for one that has not appeared.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PetView {
     /// Whether this is a placeholder.
     pub is_unknown: bool,
     /// Given by its owner.
+    #[schema(value_type = String)]
     pub name: Arc<str>,
     /// Sent even in a placeholder.
+    #[schema(value_type = NanoIdText)]
     pub id: NanoId,
     /// Data id.
     #[serde(rename = "speciesID")]
+    #[schema(value_type = String)]
     pub species_id: Arc<str>,
     /// Its element.
     pub element: Element,
@@ -104,20 +119,24 @@ pub struct PetView {
     /// Upper bound of `current_hp`.
     pub max_hp: u32,
     /// Ability and emblem included.
+    #[schema(value_type = Vec<MarkView>)]
     pub marks: Arc<[MarkView]>,
     /// Absent in a placeholder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<SkillView>>, nullable = false)]
     pub skills: Option<Arc<[SkillView]>>,
     /// Own side only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<StatsView>, nullable = false)]
     pub stats: Option<Arc<StatsView>>,
     /// Own side only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ModifierState>, nullable = false)]
     pub modifier_state: Option<Arc<ModifierState>>,
 }
 
 /// Current values of a pet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the names are the contract's and say all there is to say")]
 pub struct StatsView {
@@ -136,14 +155,16 @@ pub struct StatsView {
 }
 
 /// One skill of a pet, or the placeholder for one that was never used.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SkillView {
     /// Whether this is a placeholder.
     pub is_unknown: bool,
     /// Instance id; sent even in a placeholder.
+    #[schema(value_type = NanoIdText)]
     pub id: NanoId,
     /// Data id.
+    #[schema(value_type = String)]
     pub base_id: Arc<str>,
     /// What kind.
     pub category: Category,
@@ -164,14 +185,16 @@ pub struct SkillView {
     /// Never misses.
     pub sure_hit: bool,
     /// Free words of the pack.
+    #[schema(value_type = Vec<String>)]
     pub tag: Arc<[Arc<str>]>,
     /// Own side only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ModifierState>, nullable = false)]
     pub modifier_state: Option<Arc<ModifierState>>,
 }
 
 /// Hits per use of a skill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Multihit {
     /// Always this many.
@@ -181,12 +204,14 @@ pub enum Multihit {
 }
 
 /// One mark on a pet or the battlefield.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MarkView {
     /// Instance id.
+    #[schema(value_type = NanoIdText)]
     pub id: NanoId,
     /// Data id.
+    #[schema(value_type = String)]
     pub base_id: Arc<str>,
     /// How many of it lie on top of each other.
     pub stack: u32,
@@ -195,21 +220,23 @@ pub struct MarkView {
     /// Whether it acts.
     pub is_active: bool,
     /// Known keys in contract 5.4, and free ones.
+    #[schema(value_type = Object)]
     pub config: Arc<Map<String, Value>>,
 }
 
 /// What changes values of a player, pet or skill at the moment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModifierState {
     /// Changed attributes, in the form of contract 5.4.
+    #[schema(value_type = Vec<Object>)]
     pub attributes: Vec<Value>,
     /// Whether there are any.
     pub has_modifiers: bool,
 }
 
 /// A number that is written without a fraction when it has none, as JavaScript writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Number(pub f64);
 
@@ -227,7 +254,7 @@ impl Serialize for Number {
 }
 
 /// What kind a skill is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Category {
     /// Attack against defence.
     Physical,
@@ -242,7 +269,7 @@ pub enum Category {
 macro_rules! elements {
     ($($name:ident),* $(,)?) => {
         /// The elements that clients know (contract 5.4).
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
         #[expect(missing_docs, reason = "names of the contract")]
         pub enum Element { $($name),* }
 

@@ -4,6 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 use serverv2_machine::{PlayerId, RoomId};
+use utoipa::ToSchema;
+
+use crate::battle::schema::NanoIdText;
 
 /// What a client may send (contract 3.5). Events with other names are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +140,10 @@ pub(crate) enum Push {
 }
 
 impl Push {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Ping, Self::UpdateState, Self::MatchSuccess, Self::BattleEvent, Self::RoomClosed];
+
     /// Its name on the wire.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -199,32 +206,40 @@ impl Status {
     pub(crate) const READY: Self = Self { status: "READY" };
     /// The choice is stored.
     pub(crate) const ACTION_ACCEPTED: Self = Self { status: "ACTION_ACCEPTED" };
+
+    /// The word.
+    pub(crate) fn text(self) -> &'static str {
+        self.status
+    }
 }
 
 /// The argument of [`Push::MatchSuccess`], inside an envelope.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MatchSuccess<'a> {
+    #[schema(value_type = NanoIdText)]
     pub(crate) room_id: RoomId,
     pub(crate) opponent: Opponent<'a>,
 }
 
 /// Whom one fights.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Opponent<'a> {
+    #[schema(value_type = NanoIdText)]
     pub(crate) id: PlayerId,
     pub(crate) name: &'a str,
 }
 
 /// The argument of [`Push::RoomClosed`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RoomClosed {
+    #[schema(value_type = NanoIdText)]
     pub(crate) room_id: RoomId,
 }
 
 /// Counts of the whole cluster (contract 3.5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServerState {
     /// Players with at least one live connection.
@@ -268,6 +283,19 @@ pub(crate) enum HandshakeError {
     TokenMismatch,
     /// This node can't say now.
     AuthenticationError,
+}
+
+impl HandshakeError {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::PlayerIdRequired,
+        Self::PlayerNotFound,
+        Self::TokenRequired,
+        Self::InvalidToken,
+        Self::TokenBlacklisted,
+        Self::TokenMismatch,
+        Self::AuthenticationError,
+    ];
 }
 
 impl std::fmt::Display for HandshakeError {

@@ -11,6 +11,7 @@ mod clocks;
 mod cluster;
 mod demo;
 mod disks;
+mod docs;
 mod email;
 mod flood;
 mod folders;

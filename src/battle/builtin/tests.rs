@@ -59,7 +59,7 @@ fn setup(engine: &BuiltinEngine, teams: &[Value; 2], seed: u64, clocks: Clocks) 
 }
 
 /// A set-up of two sample teams.
-pub(in crate::battle) fn sample_setup() -> BattleSetup {
+pub(crate) fn sample_setup() -> BattleSetup {
     let teams = Seat::BOTH.map(|seat| sample_team(player(seat), "n", seat.index()));
     setup(&ENGINE, &teams, 1, CLOCKS)
 }
