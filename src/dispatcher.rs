@@ -17,9 +17,10 @@ use serverv2_machine::{
 };
 use serverv2_raft::{Cluster, EffectFeed, FeedItem};
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::field::display;
+use tracing::{Span, debug, info, warn};
 
-use crate::battle::host::{Audience, BattleHost, Ending, Opening};
+use crate::battle::host::{Audience, BattleHost, Cause, Ending, Opening};
 use crate::gateway::counters::Cut;
 use crate::gateway::socket::LocalSocket;
 use crate::gateway::wire::{Envelope, MatchSuccess, Opponent, Push};
@@ -109,9 +110,11 @@ impl Dispatcher {
             if let Some(answer) = self.acks.take(applied.request) {
                 answer(applied.outcome.clone().map_err(Failure::Rejected));
             }
+            let cause = Cause { request: applied.request, index: entry.index, term: entry.term };
+            let _cause = cause.span().entered();
             for effect in applied.effects.iter().filter(|_| news) {
                 debug!(target: TRANSCRIPT, { raft.index = entry.index }, "{effect}");
-                self.effect(effect);
+                self.effect(effect, cause);
             }
         }
         if news {
@@ -119,7 +122,7 @@ impl Dispatcher {
         }
     }
 
-    fn effect(&self, effect: &Effect) {
+    fn effect(&self, effect: &Effect, cause: Cause) {
         match effect {
             Effect::SessionOpened { session, socket, node } => {
                 // Its seat is watched from where it is now.
@@ -153,7 +156,9 @@ impl Dispatcher {
                     self.seat(session, &local);
                 }
             }
-            Effect::InputAppended { room, input } => self.host.input(*room, input.clone()),
+            Effect::InputAppended { room, input } => {
+                self.host.input(*room, input.clone(), cause);
+            }
             Effect::BattleEnded { room, digest, sessions, .. } => {
                 self.ended(*room, *digest, sessions);
             }
@@ -201,6 +206,7 @@ impl Dispatcher {
         name: &Arc<str>,
     ) {
         let Some(local) = self.sessions.current(session) else { return };
+        Span::current().record("room.id", display(room));
         let name = name.clone();
         let tell = move |local: &LocalSocket| {
             let data = Some(MatchSuccess {

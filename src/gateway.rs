@@ -277,8 +277,15 @@ impl Gateway {
 
     /// Proposes a command whose answer the dispatcher gives, and waits until it has been given.
     async fn commit(&self, command: Command, asked: Asked, answer: OnAnswer) {
-        let Asked { key, deadline, responder, answered, .. } = asked;
+        let Asked { socket, key, deadline, responder, answered, .. } = asked;
         let request = self.cluster.next_request();
+        debug!(
+            request.id = %request,
+            player.id = %socket.session.player,
+            socket.id = %socket.id,
+            event = responder.event().name(),
+            "an event becomes a proposal"
+        );
         self.acks.owe(request, Box::new(move |outcome| answer(responder, outcome)));
         match self.cluster.submit_by(deadline, request, command, key).await {
             Ok(committed) => {

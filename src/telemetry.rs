@@ -1,7 +1,8 @@
 //! Log lines: to standard error, for people or as JSON, and panics among them.
 //!
 //! A line reads alone and its values are fields with dotted names: `node.id` (on every line),
-//! `raft.index`, `room.id`, `player.id`, `request.id`. ERROR wakes someone, WARN is a survived
+//! `raft.index`, `raft.term`, `room.id`, `player.id`, `request.id`. What follows from a proposal is logged
+//! in a span with its request id, on every node: from a player's event to what the other one is told. ERROR wakes someone, WARN is a survived
 //! surprise, INFO is a state change, per-entry detail is DEBUG. Tokens, secrets and teams are never
 //! logged. Standard output is left to what the program has to say to its caller.
 

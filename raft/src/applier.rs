@@ -150,13 +150,13 @@ impl Applier {
     fn apply_batch(&self, log_id: LogId, batch: &Batch) {
         #[cfg(feature = "failpoints")]
         crate::failpoints::committed(&batch.0);
-        let index = log_id.index;
+        let (index, term) = (log_id.index, log_id.committed_leader_id().term);
         let mut guard = self.replica.write();
         let state = &mut *guard;
         let applied: Arc<[_]> =
             state.machine.apply_entry(&mut state.records, index, &batch.0).into();
         state.applied = Some(log_id);
-        self.feed.publish(AppliedEntry { index, applied: Arc::clone(&applied) });
+        self.feed.publish(AppliedEntry { index, term, applied: Arc::clone(&applied) });
         let at = state.machine.last_at();
         let wants_checkpoint = state.records.wants_checkpoint();
         drop(guard);

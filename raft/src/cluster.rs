@@ -121,6 +121,14 @@ impl Cluster {
         let began = Instant::now();
         let outcome = self.submit_uncounted(deadline, request, command, key).await;
         self.0.counters.proposed(&outcome, began.elapsed());
+        match &outcome {
+            Ok(Answer { index, .. }) => {
+                tracing::debug!(request.id = %request, raft.index = index, "a proposal is applied here");
+            }
+            Err(error) => {
+                tracing::debug!(request.id = %request, %error, "a proposal has no answer");
+            }
+        }
         outcome
     }
 

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn entry(index: u64) -> AppliedEntry {
-        AppliedEntry { index, applied: Arc::new([]) }
+        AppliedEntry { index, term: 1, applied: Arc::new([]) }
     }
 
     fn names(items: &[FeedItem]) -> Vec<String> {

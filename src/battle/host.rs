@@ -21,7 +21,7 @@ use self::worker::Worker;
 use super::engines::Engines;
 use super::replica::{OnInput, Replica};
 
-pub use self::mailbox::{Ending, Opening};
+pub use self::mailbox::{Cause, Ending, Opening};
 pub use super::replica::Audience;
 
 struct WorkerHandle {
@@ -58,8 +58,11 @@ impl BattleHost {
     }
 
     /// The battle got an input.
-    pub fn input(&self, room: RoomId, input: NumberedInput) {
-        self.mailbox(room).write(room, |letter| letter.input(input));
+    pub fn input(&self, room: RoomId, input: NumberedInput, cause: Cause) {
+        self.mailbox(room).write(room, |letter| {
+            letter.causes.push((input.number, cause));
+            letter.input(input);
+        });
     }
 
     /// Calls back with what an input came to, as soon as the replica has consumed it. Dropped if too

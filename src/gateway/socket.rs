@@ -95,6 +95,7 @@ impl LocalSocket {
     /// Sends an event with one argument.
     pub(crate) fn push<T: Serialize>(&self, push: Push, argument: &T) {
         self.sent(self.io.emit(push.name(), argument));
+        debug!(player.id = %self.session.player, socket.id = %self.id, event = push.name(), "told");
     }
 
     /// Sends the heartbeat, which has no argument.

@@ -17,6 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tracing::Instrument;
 
 use crate::app::App;
 
@@ -77,7 +78,9 @@ pub(crate) async fn measure(State(app): State<Arc<App>>, request: Request, next:
         None => NO_ROUTE,
     };
     let route = route.to_owned();
-    let response = next.run(request).await;
+    // Lines in there tell which proposals a request came to.
+    let span = tracing::debug_span!("http", http.method = method, http.route = route);
+    let response = next.run(request).instrument(span).await;
     let status = response.status();
     let labels = Labels { method, route, status_code: status.as_u16() };
     let requests = &app.metrics.requests;

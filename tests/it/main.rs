@@ -20,6 +20,7 @@ mod grace;
 mod handshake;
 mod heartbeat;
 mod load;
+mod logs;
 mod malformed;
 mod metrics;
 mod powercut;

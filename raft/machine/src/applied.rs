@@ -374,6 +374,8 @@ replies! {
 pub struct AppliedEntry {
     /// Position in the log.
     pub index: u64,
+    /// Term of the leader that appended it.
+    pub term: u64,
     /// One for each proposal, in order.
     pub applied: Arc<[Applied]>,
 }

@@ -18,8 +18,11 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use serverv2_machine::limits::ROOMS_MAX;
-use serverv2_machine::{BattleSetup, Digest, NodeId, NumberedInput, RoomId, Seat, SocketId};
-use tracing::error;
+use serverv2_machine::{
+    BattleSetup, Digest, NodeId, NumberedInput, RequestId, RoomId, Seat, SocketId,
+};
+use tracing::field::Empty;
+use tracing::{Span, debug_span, error};
 
 use super::super::replica::{Audience, OnInput, Replica};
 
@@ -51,6 +54,31 @@ pub struct Ending {
     pub audience: Vec<Arc<dyn Audience>>,
 }
 
+/// By which proposal something happened: for log lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Cause {
+    /// Whose proposal it was.
+    pub request: RequestId,
+    /// Where it stands in the log.
+    pub index: u64,
+    /// Under which leader.
+    pub term: u64,
+}
+
+impl Cause {
+    /// What follows from it is logged in there; which room it is about is recorded when that is known.
+    pub fn span(self) -> Span {
+        let Self { request, index, term } = self;
+        debug_span!(
+            "applied",
+            raft.term = term,
+            raft.index = index,
+            request.id = %request,
+            room.id = Empty
+        )
+    }
+}
+
 /// A socket that sat down.
 pub(super) struct Newcomer {
     /// The last input of which it hears nothing.
@@ -73,6 +101,8 @@ pub(super) struct Letter {
     pub(super) left: [Option<SocketId>; 2],
     /// By ascending number.
     pub(super) inputs: Vec<NumberedInput>,
+    /// What they came by, as far as it is known.
+    pub(super) causes: Vec<(u32, Cause)>,
     /// The end is recorded.
     pub(super) ending: Option<Ending>,
     /// At most [`QUESTIONS_MAX`].

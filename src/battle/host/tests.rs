@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use serde_json::json;
 use serverv2_machine::{
-    AppendInput, BattleSetup, CreatePlayer, Input, JoinQueue, LogTime, NodeId, NumberedInput,
-    OpenSession, PackRef, PlayerId, RoomId, Seat, SessionKey, SetupSeat, SocketId, WallTime,
+    AppendInput, BattleSetup, CreatePlayer, Incarnation, Input, JoinQueue, LogTime, NodeId,
+    NumberedInput, OpenSession, PackRef, PlayerId, RequestId, RoomId, Seat, SessionKey, SetupSeat,
+    SocketId, WallTime,
 };
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::timeout;
 
 use super::mailbox::{Letter, Mailbox, QUESTIONS_MAX};
-use super::{Audience, BattleHost, Ending, Opening};
+use super::{Audience, BattleHost, Cause, Ending, Opening};
 use crate::app::testing::Node;
 use crate::battle::builtin::tests::sample_setup;
 use crate::battle::engine::Verdict;
@@ -26,6 +27,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Other rooms that have something to say meanwhile.
 const MANY: usize = 40_000;
 const HOME: NodeId = NodeId(1);
+const CAUSE: Cause = Cause {
+    request: RequestId { node: HOME, incarnation: Incarnation(1), sequence: 1 },
+    index: 1,
+    term: 1,
+};
 
 fn room(name: char) -> RoomId {
     name.to_string().repeat(21).parse().unwrap()
@@ -127,7 +133,7 @@ impl Stage {
     }
 
     fn inputs(&self, inputs: &[NumberedInput]) {
-        inputs.iter().for_each(|input| self.host.input(room('r'), input.clone()));
+        inputs.iter().for_each(|input| self.host.input(room('r'), input.clone(), CAUSE));
     }
 
     fn ended(&self, audience: &[&Arc<Socket>]) {
@@ -173,7 +179,7 @@ async fn whatever_is_ordered_while_a_worker_hangs_is_done_once_and_in_order() {
         let answer = answer.clone();
         let waiter = move |result: Option<&InputResult>| answer.send(result.cloned()).unwrap();
         stage.host.on_input(room('r'), input.number, Box::new(waiter));
-        stage.host.input(room('r'), input);
+        stage.host.input(room('r'), input, CAUSE);
     }
     stage.ended(&[&a, &b]);
     stage.sequel(&[&a, &b]);
@@ -323,7 +329,7 @@ async fn a_replica_that_missed_inputs_gets_them_from_the_state() {
     let (a, hears_a) = Socket::new("a");
     let audience = [Some(a as Arc<dyn Audience>), None];
     stage.host.open(room, Opening { setup, inputs: Vec::new(), home: HOME, audience });
-    stage.host.input(room, inputs[1].clone());
+    stage.host.input(room, inputs[1].clone(), CAUSE);
     let first = hears_a.recv_timeout(DEADLINE).unwrap();
     assert_eq!(first, Heard::Event(0, "BATTLE_START".into()));
 }
@@ -337,7 +343,7 @@ async fn an_end_right_behind_a_gap_is_told_after_what_the_gap_left_out() {
     let release = stage.hang();
     let audience = [Some(a.clone() as Arc<dyn Audience>), None];
     stage.host.open(room, Opening { setup, inputs: Vec::new(), home: HOME, audience });
-    stage.host.input(room, inputs[0].clone());
+    stage.host.input(room, inputs[0].clone(), CAUSE);
     stage.host.compare_all();
     stage.host.ended(room, Ending { digest: None, audience: Vec::new() });
     stage.host.after(room, move || a.heard.send(Heard::Sequel).unwrap());

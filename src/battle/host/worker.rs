@@ -11,11 +11,12 @@ use serverv2_machine::{
     Seat, TickBattle,
 };
 use serverv2_raft::Cluster;
-use tracing::{debug, error, info, warn};
+use tracing::field::display;
+use tracing::{Span, debug, error, info, warn};
 
 use super::super::engines::Engines;
 use super::super::replica::Replica;
-use super::mailbox::{Ending, Letter, Mailbox, Newcomer};
+use super::mailbox::{Cause, Ending, Letter, Mailbox, Newcomer};
 
 /// How much battles stand back behind sockets and consensus, in steps of `nice`.
 const WORKER_NICENESS: i32 = 5;
@@ -136,13 +137,13 @@ impl Worker {
             }
             None => letter.waiters.into_iter().for_each(|(_, waiter)| waiter(None)),
         }
-        self.attach(id, letter.newcomers, &letter.inputs);
+        self.attach(id, letter.newcomers, &letter.inputs, &letter.causes);
         for (seat, socket) in Seat::BOTH.into_iter().zip(letter.left) {
             if let (Some(room), Some(socket)) = (self.rooms.get_mut(&id), socket) {
                 room.replica.detach(seat, &socket);
             }
         }
-        self.consume(id, &letter.inputs);
+        self.consume(id, &letter.inputs, &letter.causes);
         if let Some(ending) = letter.ending {
             self.end(id, ending);
         }
@@ -185,12 +186,19 @@ impl Worker {
     }
 
     /// Lets each newcomer watch from behind the input at which it sat down.
-    fn attach(&mut self, id: RoomId, newcomers: [Option<Newcomer>; 2], inputs: &[NumberedInput]) {
+    fn attach(
+        &mut self,
+        id: RoomId,
+        newcomers: [Option<Newcomer>; 2],
+        inputs: &[NumberedInput],
+        causes: &[(u32, Cause)],
+    ) {
         let seats = Seat::BOTH.into_iter().zip(newcomers);
         let mut newcomers: Vec<_> = seats.filter_map(|(seat, it)| Some((seat, it?))).collect();
         newcomers.sort_by_key(|(_, newcomer)| newcomer.after);
         for (seat, Newcomer { after, audience }) in newcomers {
-            self.consume(id, &inputs[..inputs.partition_point(|input| input.number <= after)]);
+            let before = inputs.partition_point(|input| input.number <= after);
+            self.consume(id, &inputs[..before], causes);
             if let Some(room) = self.rooms.get_mut(&id) {
                 room.replica.attach(seat, audience);
             }
@@ -198,12 +206,15 @@ impl Worker {
     }
 
     /// Feeds inputs to a replica. A panic of the engine breaks that battle, not the worker.
-    fn consume(&mut self, id: RoomId, inputs: &[NumberedInput]) {
+    fn consume(&mut self, id: RoomId, inputs: &[NumberedInput], causes: &[(u32, Cause)]) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         for input in inputs {
             if room.replica.is_broken() {
                 return;
             }
+            let cause = causes.iter().find(|(number, _)| *number == input.number);
+            let span = cause.map_or_else(Span::none, |(_, cause)| cause.span());
+            let _cause = span.record("room.id", display(id)).clone().entered();
             let replica = &mut room.replica;
             match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| replica.consume(input)))
             {
@@ -231,7 +242,7 @@ impl Worker {
         }
         // The feed may have left out inputs right before the end: they are told before the closing.
         if let Some(state) = self.missed(id) {
-            self.consume(id, &state.inputs);
+            self.consume(id, &state.inputs, &[]);
         }
         let Some(room) = self.rooms.get_mut(&id) else { return };
         if let (Some(recorded), Some((_, own))) = (digest, room.replica.end())
@@ -306,7 +317,7 @@ impl Worker {
         if let Some(room) = self.rooms.get_mut(&id) {
             room.home = state.home;
         }
-        self.consume(id, &state.inputs);
+        self.consume(id, &state.inputs, &[]);
         if !state.live {
             self.end(id, Ending { digest: state.digest, audience: Vec::new() });
         }
