@@ -135,7 +135,7 @@ pub(crate) fn document() -> Value {
         let (summary, payload) = told(push);
         parts.said(push.name(), summary, payload);
     }
-    let errors = HandshakeError::ALL.map(|error| error.to_string());
+    let errors = HandshakeError::ALL.map(HandshakeError::text);
     let refusal = json!({
         "type": "object",
         "required": ["message"],

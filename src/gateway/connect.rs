@@ -52,7 +52,10 @@ pub(crate) fn serve(gateway: &Arc<Gateway>, io: &SocketIo) {
         move |socket: SocketRef, TryData(auth): TryData<HandshakeAuth>| {
             let gateway = gateway.clone();
             // What is no object says nothing, like what is missing.
-            async move { gateway.admit(&socket, auth.unwrap_or_default()).await }
+            async move {
+                let admitted = gateway.admit(&socket, auth.unwrap_or_default()).await;
+                admitted.inspect_err(|why| gateway.counters.turned_away(*why))
+            }
         }
     };
     let connected = {

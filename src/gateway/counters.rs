@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::wire::Event;
+use super::wire::{Event, HandshakeError};
 
 /// Why a client was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,7 @@ pub(crate) struct Counters {
     received: [AtomicU64; Event::ALL.len()],
     cut: [AtomicU64; Cut::ALL.len()],
     refused: AtomicU64,
+    turned_away: [AtomicU64; HandshakeError::ALL.len()],
 }
 
 impl Counters {
@@ -85,6 +86,11 @@ impl Counters {
     /// An event was refused because there were too many.
     pub(crate) fn refused(&self) {
         add(&self.refused);
+    }
+
+    /// A handshake was refused.
+    pub(crate) fn turned_away(&self, why: HandshakeError) {
+        add(&self.turned_away[why as usize]);
     }
 
     /// A client was cut.
@@ -100,6 +106,12 @@ impl Counters {
     /// Events refused because there were too many.
     pub(crate) fn events_refused(&self) -> u64 {
         get(&self.refused)
+    }
+
+    /// Refused handshakes by what the client was told.
+    pub(crate) fn handshakes_refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let count = |why| get(&self.turned_away[why as usize]);
+        HandshakeError::ALL.into_iter().map(move |why| (why.text(), count(why)))
     }
 
     /// Cut clients by reason.
@@ -129,6 +141,10 @@ mod tests {
         for why in Cut::ALL {
             counters.cut(why);
         }
-        assert!(counters.events().chain(counters.cuts()).all(|(_, count)| count == 1));
+        for why in HandshakeError::ALL {
+            counters.turned_away(why);
+        }
+        let all = counters.events().chain(counters.cuts()).chain(counters.handshakes_refused());
+        assert!(all.map(|(_, count)| count).all(|count| count == 1));
     }
 }

@@ -296,11 +296,10 @@ impl HandshakeError {
         Self::TokenMismatch,
         Self::AuthenticationError,
     ];
-}
 
-impl std::fmt::Display for HandshakeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+    /// What the client is told.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
             Self::PlayerIdRequired => "PLAYER_ID_REQUIRED",
             Self::PlayerNotFound => "PLAYER_NOT_FOUND",
             Self::TokenRequired => "TOKEN_REQUIRED_FOR_REGISTERED_USER",
@@ -308,6 +307,12 @@ impl std::fmt::Display for HandshakeError {
             Self::TokenBlacklisted => "TOKEN_BLACKLISTED",
             Self::TokenMismatch => "PLAYER_ID_TOKEN_MISMATCH",
             Self::AuthenticationError => "AUTHENTICATION_ERROR",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text())
     }
 }

@@ -54,6 +54,8 @@ pub(super) const SOCKETS: Name = ("serverv2_sockets", "Socket.IO sockets held by
 pub(super) const SESSIONS: Name = ("serverv2_sessions", "Sessions whose current socket is here");
 pub(super) const SOCKETS_CUT: Name =
     ("serverv2_sockets_cut", "Sockets cut by this node, by reason");
+pub(super) const HANDSHAKES_REFUSED: Name =
+    ("serverv2_handshakes_refused", "Clients that were not let in, by what they were told");
 pub(super) const EVENTS: Name = ("serverv2_socket_events", "Events received, by name");
 pub(super) const RATE_LIMITED: Name =
     ("serverv2_rate_limited", "What was refused because there was too much of it");

@@ -33,6 +33,8 @@ struct GatewaySample {
     events: Vec<(&'static str, u64)>,
     events_refused: u64,
     cuts: Vec<(&'static str, u64)>,
+    handshakes_refused: Vec<(&'static str, u64)>,
+    http_refused: u64,
 }
 
 impl NodeSample {
@@ -53,6 +55,8 @@ impl NodeSample {
                 events: gateway.counters.events().collect(),
                 events_refused: gateway.counters.events_refused(),
                 cuts: gateway.counters.cuts().collect(),
+                handshakes_refused: gateway.counters.handshakes_refused().collect(),
+                http_refused: app.rates.refused(),
             },
             replicas: gateway.host.replicas(),
             failed_requests,
@@ -131,6 +135,9 @@ impl NodeSample {
         page.gauge(names::SESSIONS, it.sessions)?;
         page.counters(names::SOCKETS_CUT, "reason", it.cuts.iter().copied())?;
         page.counters(names::EVENTS, "event", it.events.iter().copied())?;
-        page.counters(names::RATE_LIMITED, "what", [("socket_events", it.events_refused)])
+        let refused = it.handshakes_refused.iter().copied();
+        page.counters(names::HANDSHAKES_REFUSED, "reason", refused)?;
+        let limited = [("socket_events", it.events_refused), ("http_requests", it.http_refused)];
+        page.counters(names::RATE_LIMITED, "what", limited)
     }
 }

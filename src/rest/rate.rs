@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
@@ -26,12 +27,22 @@ const CLIENTS_MAX: usize = 100_000;
 pub struct RateLimits {
     auth: Windows,
     email: Windows,
+    refused: AtomicU64,
 }
 
 impl RateLimits {
     /// Nothing counted yet.
     pub fn new(settings: &AuthSettings) -> Self {
-        Self { auth: Windows::new(settings.rate_auth), email: Windows::new(settings.rate_email) }
+        Self {
+            auth: Windows::new(settings.rate_auth),
+            email: Windows::new(settings.rate_email),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Requests refused so far.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn of(&self, path: &str) -> Option<&Windows> {
@@ -63,6 +74,7 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
     let (parts, body) = request.into_parts();
     let client = client::address(&parts, &app.settings.auth.trusted_proxies);
     if let Some(retry_after) = client.and_then(|client| windows.refuses(client, Instant::now())) {
+        app.rates.refused.fetch_add(1, Ordering::Relaxed);
         let refusal = TooMany {
             success: false,
             message: "请求过于频繁，请稍后重试",

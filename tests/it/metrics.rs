@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use self::exposition::Page;
 use crate::harness::cluster::Trio;
 use crate::harness::process::Options;
-use crate::harness::{Duel, Http, Server, connected_guest, eventually, guest};
+use crate::harness::{Dial, Duel, Http, Server, connected_guest, eventually, guest};
 
 /// Names of the existing server that its dashboards ask for.
 const CONTRACT: [(&str, &str); 12] = [
@@ -153,6 +153,21 @@ async fn events_above_the_rate_are_counted() {
     let page = reaches(&server, "serverv2_rate_limited_total", &what, 10.0).await;
     let event = [("event", "getServerState")];
     assert!(page.sum("serverv2_socket_events_total", &event) >= 10.0, "the refused are among them");
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_and_who_asks_too_often_is_counted() {
+    let server = Options::default().env("RATE_LIMIT_AUTH", "1").start().await;
+    let id = guest(&server).await;
+    let refused = Http::get(&server, &format!("/api/v1/auth/check-player/{id}")).send().await;
+    assert_eq!(refused.status, 429);
+    let what = [("what", "http_requests")];
+    reaches(&server, "serverv2_rate_limited_total", &what, 1.0).await;
+    let unknown = Dial::player(&server, "AAAAAAAAAAAAAAAAAAAAA").try_open().await;
+    assert_eq!(unknown.err().as_deref(), Some("PLAYER_NOT_FOUND"));
+    let reason = [("reason", "PLAYER_NOT_FOUND")];
+    let page = reaches(&server, "serverv2_handshakes_refused_total", &reason, 1.0).await;
+    assert_eq!(page.sum("serverv2_handshakes_refused_total", &[]), 1.0);
 }
 
 #[tokio::test]
