@@ -140,6 +140,9 @@ async fn show(folder: &DataFolder) -> Result<(), DemoError> {
         Some(back) => back,
         None => crash::restart(&mut cluster, &crash, players[0].turn(), &transcript).await?,
     };
+    for player in &mut players {
+        player.until_closed().await?;
+    }
     let log = same_log(&cluster, &transcript).await?;
     cluster.end().await;
     sum_up(&transcript, &end, &crash, &back, &log);

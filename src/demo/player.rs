@@ -129,6 +129,12 @@ impl Player {
         Ok(())
     }
 
+    /// Waits until the room is closed, which it is once the end is in the log.
+    pub(super) async fn until_closed(&mut self) -> Result<(), DemoError> {
+        while self.socket.event().await?.0 != "roomClosed" {}
+        Ok(())
+    }
+
     /// Comes back to another node after the connection was lost, with the same session.
     pub(super) async fn come_back(&mut self, cluster: &Cluster, at: u64) -> Result<(), DemoError> {
         while let Some((event, data)) = self.socket.event_or_loss().await? {
