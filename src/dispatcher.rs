@@ -169,7 +169,8 @@ impl Dispatcher {
                 }
                 self.host.home_moved(*room, *home);
             }
-            Effect::TicketAdded { .. }
+            Effect::PlayerProved { .. }
+            | Effect::TicketAdded { .. }
             | Effect::TicketRemoved { .. }
             | Effect::SeatLost { .. }
             | Effect::SeatBack { .. } => {}

@@ -14,6 +14,7 @@ use crate::command::{
 };
 use crate::effect::Effect;
 use crate::ids::{RequestId, RoomId, Seat};
+use crate::outside::{IssueTokens, OpenSessionOutside, RefreshTokensOutside, SetRecords};
 use crate::records::Player;
 use crate::tokens::TokenPair;
 
@@ -231,6 +232,9 @@ pub enum Rejection {
     /// No more codes can be kept.
     #[error("too many codes")]
     CodesFull,
+    /// This cluster keeps its accounts elsewhere: in its own records, or in one database.
+    #[error("the cluster keeps its accounts elsewhere")]
+    RecordsElsewhere,
 }
 
 impl Rejection {
@@ -286,6 +290,7 @@ impl Rejection {
             Self::CodesLimited => "CODES_LIMITED",
             Self::TokenRequired => "TOKEN_REQUIRED_FOR_REGISTERED_USER",
             Self::CodesFull => "CODES_FULL",
+            Self::RecordsElsewhere => "RECORDS_ELSEWHERE",
         }
     }
 }
@@ -356,6 +361,10 @@ requests! {
     BindEmail => Issued,
     RecoverPlayer => Issued,
     UnbindEmail => Done,
+    SetRecords => Done,
+    OpenSessionOutside => Opened,
+    IssueTokens => Issued,
+    RefreshTokensOutside => Issued,
 }
 
 replies! {

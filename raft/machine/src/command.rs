@@ -17,6 +17,7 @@ use crate::ids::{
     TokenId,
 };
 use crate::input::{Clocks, Digest, Input, Outcome, PackRef};
+use crate::outside::{IssueTokens, OpenSessionOutside, RefreshTokensOutside, SetRecords};
 use crate::tokens::Lifetimes;
 
 /// One log entry: proposals in the order in which they are applied.
@@ -104,6 +105,10 @@ pub enum Command {
     BindEmail(BindEmail),
     RecoverPlayer(RecoverPlayer),
     UnbindEmail(UnbindEmail),
+    SetRecords(SetRecords),
+    OpenSessionOutside(OpenSessionOutside),
+    IssueTokens(IssueTokens),
+    RefreshTokensOutside(RefreshTokensOutside),
 }
 
 impl Command {
@@ -135,6 +140,10 @@ impl Command {
             Self::BindEmail(_) => 22,
             Self::RecoverPlayer(_) => 23,
             Self::UnbindEmail(_) => 24,
+            Self::SetRecords(_) => 30,
+            Self::OpenSessionOutside(_) => 31,
+            Self::IssueTokens(_) => 32,
+            Self::RefreshTokensOutside(_) => 33,
         }
     }
 }
@@ -413,6 +422,10 @@ impl fmt::Display for Command {
             Self::BindEmail(c) => c.fmt(f),
             Self::RecoverPlayer(c) => c.fmt(f),
             Self::UnbindEmail(c) => c.fmt(f),
+            Self::SetRecords(c) => c.fmt(f),
+            Self::OpenSessionOutside(c) => c.fmt(f),
+            Self::IssueTokens(c) => c.fmt(f),
+            Self::RefreshTokensOutside(c) => c.fmt(f),
         }
     }
 }

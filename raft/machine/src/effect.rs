@@ -134,6 +134,12 @@ pub enum Effect {
         /// The one that was presented.
         token: TokenId,
     },
+    /// A player who is kept outside has just proved to be himself, and may be registered since: what a
+    /// node has kept in mind of him is old.
+    PlayerProved {
+        /// Who.
+        player: PlayerId,
+    },
 }
 
 impl fmt::Display for Effect {
@@ -174,6 +180,7 @@ impl fmt::Display for Effect {
             }
             Self::SessionEnded { session, socket } => write!(f, "session-ended {session} {socket}"),
             Self::TokensRevoked { token } => write!(f, "tokens-revoked {token}"),
+            Self::PlayerProved { player } => write!(f, "player-proved {player}"),
         }
     }
 }

@@ -33,6 +33,7 @@
 //! | window | the answers that are remembered for one process's requests |
 //! | code | proof that somebody reads an address's mail; known here by a keyed hash |
 //! | source | a client's address, as far as verification codes are counted by it |
+//! | outside | in a database that the shells ask, instead of in the records |
 //! | due | what happens by itself at a log time; [`Machine::next_deadline`] says when |
 //!
 //! # How to add a command
@@ -58,6 +59,7 @@ pub mod limits;
 mod machine;
 mod matchmaking;
 mod nodes;
+mod outside;
 mod players;
 mod records;
 mod rooms;
@@ -92,6 +94,7 @@ pub use input::{
     SetupSeat,
 };
 pub use machine::{Machine, Position};
+pub use outside::{IssueTokens, OpenSessionOutside, RecordsHome, RefreshTokensOutside, SetRecords};
 pub use records::{KeyValue, Kind, MemoryRecords, Order, Player, RecordIter, Records, Value};
 pub use snapshot::{LATEST_LEVEL, Snapshot, SnapshotV1};
 pub use tokens::{Lifetimes, TokenPair};

@@ -31,6 +31,7 @@ use crate::ids::RequestId;
 use crate::input::Digest;
 use crate::matchmaking::Queue;
 use crate::nodes::Nodes;
+use crate::outside::RecordsHome;
 use crate::records::Records;
 use crate::rooms::Rooms;
 use crate::sessions::Sessions;
@@ -54,6 +55,8 @@ pub struct Machine {
     pub(crate) rooms: Rooms,
     pub(crate) tokens: Tokens,
     pub(crate) codes: Codes,
+    /// Where accounts are kept, once that is decided: see `outside.rs`.
+    pub(crate) records_home: Option<RecordsHome>,
     /// What happens by itself and when; derived from the rest.
     #[serde(skip)]
     pub(crate) due: DueSet,
@@ -114,6 +117,7 @@ impl Machine {
             rooms: Rooms::default(),
             tokens: Tokens::default(),
             codes: Codes::default(),
+            records_home: None,
             due: DueSet::default(),
         }
     }
@@ -197,6 +201,7 @@ impl Machine {
     }
 
     fn command(&mut self, turn: &mut Turn<'_>, command: &Command) -> Result<Reply, Rejection> {
+        self.check_home(command)?;
         match command {
             Command::NodeUp(c) => self.node_up(turn, c).map(Reply::from),
             Command::NodeGone(c) => Ok(self.node_gone(turn, *c).into()),
@@ -226,6 +231,12 @@ impl Machine {
             Command::BindEmail(c) => self.bind_email(turn, c).map(Reply::from),
             Command::RecoverPlayer(c) => self.recover_player(turn, c).map(Reply::from),
             Command::UnbindEmail(c) => Self::unbind_email(turn, *c).map(Reply::from),
+            Command::SetRecords(c) => self.set_records(turn, *c).map(Reply::from),
+            Command::OpenSessionOutside(c) => self.open_session_outside(turn, c).map(Reply::from),
+            Command::IssueTokens(c) => self.issue_tokens(turn, c).map(Reply::from),
+            Command::RefreshTokensOutside(c) => {
+                self.refresh_tokens_outside(turn, c).map(Reply::from)
+            }
         }
     }
 }

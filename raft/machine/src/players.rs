@@ -46,9 +46,14 @@ impl Machine {
 }
 
 /// What others see of an account; one that can't be read gets a name made of its id (contract 3.6).
-pub(crate) fn display_name(records: &dyn Records, id: PlayerId) -> Arc<str> {
-    match records.player(id) {
-        Some(player) => player.name,
+/// `outside`: the name of a player who is kept outside.
+pub(crate) fn display_name(
+    records: &dyn Records,
+    id: PlayerId,
+    outside: Option<Arc<str>>,
+) -> Arc<str> {
+    match outside.or_else(|| records.player(id).map(|player| player.name)) {
+        Some(name) => name,
         None => format!("Player {}", &id.as_str()[..8]).into(),
     }
 }

@@ -236,7 +236,7 @@ impl Machine {
         let side = |key: &SessionKey, team| SetupSeat {
             player: key.player,
             session: key.session.clone(),
-            name: display_name(turn.records, key.player),
+            name: display_name(turn.records, key.player, self.outside_name(key)),
             team,
         };
         let setup = Arc::new(BattleSetup {

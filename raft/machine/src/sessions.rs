@@ -38,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) authenticated: bool,
     /// When its first socket came, for display.
     pub(crate) opened: WallTime,
+    /// The display name of a player who is kept outside.
+    pub(crate) name: Option<Arc<str>>,
 }
 
 impl Sessions {
@@ -132,6 +134,11 @@ impl Sessions {
 }
 
 impl Machine {
+    /// The display name of a session's player, if he is kept outside.
+    pub(crate) fn outside_name(&self, key: &SessionKey) -> Option<Arc<str>> {
+        self.sessions.get(key)?.name.clone()
+    }
+
     pub(crate) fn open_session(
         &mut self,
         turn: &mut Turn<'_>,
@@ -140,6 +147,16 @@ impl Machine {
         if turn.records.player(c.session.player).is_none() {
             return Err(Rejection::PlayerUnknown);
         }
+        self.open(turn, c, None)
+    }
+
+    /// The same for whoever has found the player. `name`: what a player is called who is kept outside.
+    pub(crate) fn open(
+        &mut self,
+        turn: &mut Turn<'_>,
+        c: &OpenSession,
+        name: Option<Arc<str>>,
+    ) -> Result<Opened, Rejection> {
         let session = Session {
             socket: c.socket.clone(),
             node: turn.request.node,
@@ -147,6 +164,7 @@ impl Machine {
             chosen: c.chosen,
             authenticated: c.authenticated,
             opened: self.sessions.get(&c.session).map_or(turn.wall, |before| before.opened),
+            name,
         };
         self.sessions.open(&c.session, session.clone())?;
         turn.emit(Effect::SessionOpened {

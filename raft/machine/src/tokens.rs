@@ -161,6 +161,16 @@ impl Machine {
         c: &RefreshTokens,
     ) -> Result<Issued, Rejection> {
         let player = turn.records.player(c.player).ok_or(Rejection::PlayerUnknown)?;
+        self.refresh(turn, c, player)
+    }
+
+    /// The same for whoever has found the player.
+    pub(crate) fn refresh(
+        &mut self,
+        turn: &mut Turn<'_>,
+        c: &RefreshTokens,
+        player: Player,
+    ) -> Result<Issued, Rejection> {
         let id = c.token.family();
         if self.tokens.is_revoked(id) {
             return Err(Rejection::TokenRevoked);

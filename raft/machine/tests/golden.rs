@@ -15,11 +15,12 @@ use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, BindEmail, CheckCode, Clocks,
     CloseSession, CodeHash, CodeLimits, CodecError, Command, CreateCode, CreateGuestWithTokens,
     CreatePlayer, Digest, Effect, Email, EndBattle, EndReason, EndSessions, Entry, Floor,
-    Incarnation, Input, Issued, JoinQueue, KeyScope, LATEST_LEVEL, LeaveQueue, Lifetimes, LogTime,
-    Machine, MemoryRecords, NanoId, NodeGone, NodeId, NodeUp, OpenSession, Outcome, PackRef,
-    Player, PlayerId, Proposal, Purpose, RaiseLevel, Records, RecoverPlayer, RefreshTokens,
-    RenamePlayer, Reply, RequestId, RevokeToken, RoomId, ScopedKey, Seat, SessionKey, Snapshot,
-    Tick, TickBattle, TokenId, UnbindEmail, WallTime, decode_entry, encode_entry,
+    Incarnation, Input, IssueTokens, Issued, JoinQueue, KeyScope, LATEST_LEVEL, LeaveQueue,
+    Lifetimes, LogTime, Machine, MemoryRecords, NanoId, NodeGone, NodeId, NodeUp, OpenSession,
+    OpenSessionOutside, Outcome, PackRef, Player, PlayerId, Proposal, Purpose, RaiseLevel, Records,
+    RecordsHome, RecoverPlayer, RefreshTokens, RefreshTokensOutside, RenamePlayer, Reply,
+    RequestId, RevokeToken, RoomId, ScopedKey, Seat, SessionKey, SetRecords, Snapshot, Tick,
+    TickBattle, TokenId, UnbindEmail, WallTime, decode_entry, encode_entry,
 };
 
 #[test]
@@ -52,7 +53,7 @@ fn no_command_is_without_bytes() {
         .map(|kind| format!("{kind:?}"))
         .collect();
     // A new command changes this number, here and nowhere else.
-    assert_eq!(kinds.len(), 25);
+    assert_eq!(kinds.len(), 29);
 }
 
 #[test]
@@ -230,6 +231,36 @@ fn entries() -> Vec<(&'static str, Entry)> {
             RecoverPlayer { email: email(), hash: HASH, lifetimes: LIFETIMES }.into(),
         ),
         ("unbind-email", UnbindEmail { player: owner }.into()),
+        ("set-records-cluster", SetRecords { home: RecordsHome::Cluster }.into()),
+        ("set-records-database", SetRecords { home: RecordsHome::Database([7; 16]) }.into()),
+        (
+            "open-session-outside",
+            OpenSessionOutside {
+                open: OpenSession {
+                    session: session("ann", "tab-1"),
+                    socket: socket(),
+                    address: "192.0.2.7".into(),
+                    chosen: false,
+                    authenticated: true,
+                },
+                name: "Änn".into(),
+            }
+            .into(),
+        ),
+        ("issue-tokens", IssueTokens { player: registered(), lifetimes: LIFETIMES }.into()),
+        (
+            "refresh-tokens-outside",
+            RefreshTokensOutside {
+                refresh: RefreshTokens {
+                    player: owner,
+                    token,
+                    remaining_ms: 5,
+                    lifetimes: LIFETIMES,
+                },
+                player: registered(),
+            }
+            .into(),
+        ),
     ];
     let floors = vec![Floor { node: NodeId(1), incarnation: Incarnation(2), lowest_open: 70_000 }];
     let mut entries = vec![("floors", Entry { floors, proposals: Vec::new() })];
@@ -267,6 +298,7 @@ fn busy() -> (Machine, MemoryRecords) {
         apply(node, None, NodeUp { packs: vec![pack()], level: 1, grace_ms: 0 }.into());
     }
     apply(1, None, ActivatePack { pack: pack() }.into());
+    apply(1, None, SetRecords { home: RecordsHome::Cluster }.into());
     let names = ["ann", "bob", "cat", "dan", "eve"];
     for (name, node) in names.into_iter().zip([1, 1, 2, 2, 2]) {
         apply(1, None, CreatePlayer { player: player(name), name: name.into() }.into());
@@ -329,6 +361,18 @@ fn busy() -> (Machine, MemoryRecords) {
     let gone = NodeGone { node: NodeId(2), incarnation: Incarnation(1), grace_ms: 0 };
     apply(1, None, gone.into());
     (machine, records)
+}
+
+/// An account as a database has it.
+fn registered() -> Player {
+    Player {
+        id: player("ann"),
+        name: "Änn".into(),
+        created: WallTime(1_750_406_400_000),
+        last_login: WallTime(1_750_406_400_001),
+        email: Some("ann@x.co".into()),
+        email_bound: Some(WallTime(7)),
+    }
 }
 
 const HASH: CodeHash = CodeHash([12; 32]);

@@ -7,8 +7,9 @@ use serverv2_machine::limits::{
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, Command,
     CreatePlayer, Digest, EndBattle, EndReason, Incarnation, Input, JoinQueue, LeaveReason, NanoId,
-    NodeGone, NodeId, NodeUp, OpenSession, Outcome, PackRef, PlayerId, RaiseLevel, RenamePlayer,
-    RoomId, Seat, SessionKey, SocketId, TickBattle,
+    NodeGone, NodeId, NodeUp, OpenSession, OpenSessionOutside, Outcome, PackRef, PlayerId,
+    RaiseLevel, RecordsHome, RenamePlayer, RoomId, Seat, SessionKey, SetRecords, SocketId,
+    TickBattle,
 };
 
 /// One of them, about this session and room, through this socket.
@@ -17,7 +18,7 @@ pub(crate) fn command(what: u8, session: SessionKey, socket: SocketId, room: Roo
     let input = |input| AppendInput { session: session.clone(), room, input }.into();
     let nobody: PlayerId = "nobody_______________".parse().unwrap();
     let clocks = Clocks { turn_s: 0, total_s: u32::MAX, animation_max_ms: u32::MAX };
-    match what % 24 {
+    match what % 26 {
         0 => input(Input::Select(by, "x".repeat(SELECTION_BYTES_MAX + 1).as_str().into())),
         1 => input(Input::Select(by, "x".repeat(SELECTION_BYTES_MAX).as_str().into())),
         2 => input(animation(by, ANIMATION_TEXT_MAX + 1)),
@@ -44,6 +45,12 @@ pub(crate) fn command(what: u8, session: SessionKey, socket: SocketId, room: Roo
         }
         21 => TickBattle { room, after: u32::MAX }.into(),
         22 => AbortBattle { room, after: u32::MAX }.into(),
+        // Players of these clusters are in their records.
+        23 => {
+            let open = open(SessionKey { player: nobody, ..session }, socket, 1);
+            OpenSessionOutside { open, name: "x".into() }.into()
+        }
+        24 => SetRecords { home: RecordsHome::Database([what; 16]) }.into(),
         _ => {
             let outcome = Outcome { winner: Some(by), reason: EndReason::AllPetFainted };
             EndBattle { room, after: u32::MAX, outcome, digest: Digest([9; 32]) }.into()

@@ -70,8 +70,10 @@ impl Model {
             Effect::TokensRevoked { token } => {
                 self.revoked.insert(token.family());
             }
-            Effect::SeatBound { .. } | Effect::HomeMoved { .. } | Effect::NodeCountedOut { .. } => {
-            }
+            Effect::SeatBound { .. }
+            | Effect::HomeMoved { .. }
+            | Effect::NodeCountedOut { .. }
+            | Effect::PlayerProved { .. } => {}
         }
         Ok(())
     }

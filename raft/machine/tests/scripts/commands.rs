@@ -54,6 +54,9 @@ impl World {
             "tick" => Tick.into(),
             "code" | "check" | "bind" | "recover" | "unbind" => self.code_command(name, args)?,
             "create-holder" | "refresh" | "revoke" => self.token_command(name, args)?,
+            "records" | "open-outside" | "issue" | "refresh-outside" => {
+                self.outside_command(name, args)?
+            }
             "tick-battle" | "end" | "abort" => self.result(name, args)?,
             _ => return Err(format!("unknown command {name}").into()),
         })

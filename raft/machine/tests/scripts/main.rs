@@ -16,6 +16,7 @@
 
 mod codes;
 mod commands;
+mod outside;
 mod show;
 mod world;
 
@@ -32,7 +33,7 @@ macro_rules! areas {
     )*};
 }
 
-areas! { codes nodes players sessions matchmaking rooms battles dedup snapshot tokens }
+areas! { codes nodes outside players sessions matchmaking rooms battles dedup snapshot tokens }
 
 fn run_area(area: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts").join(area);

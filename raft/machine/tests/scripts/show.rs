@@ -64,6 +64,12 @@ impl World {
                     None => writeln!(out, "free")?,
                 }
             }
+            "names" => {
+                let room = self.room(positional(args)?)?;
+                let room = self.machine.room(room).ok_or("no such room")?;
+                let [a, b] = &room.setup.players;
+                writeln!(out, "A={:?} B={:?}", a.name, b.name)?;
+            }
             "codes" => {
                 let (codes, windows) = self.machine.code_counts();
                 writeln!(out, "codes={codes} windows={windows}")?;
