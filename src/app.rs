@@ -15,6 +15,7 @@ use crate::gateway::{ANSWER_PATIENCE, EventRate, Gateway, GatewaySettings};
 use crate::mail::{MailSetupError, Mailer};
 use crate::metrics::LocalMetrics;
 use crate::net::LocalConnections;
+use crate::records::{self, OpenError, Records};
 use crate::rest::{BodyBudget, LocalStats, RateLimits};
 
 /// How often this node looks whether it can serve.
@@ -38,6 +39,9 @@ pub enum AppError {
     /// Mails can't be sent.
     #[error(transparent)]
     Mail(#[from] MailSetupError),
+    /// Accounts are kept elsewhere, or nowhere that can be reached.
+    #[error(transparent)]
+    Records(#[from] OpenError),
     /// The workers can't be started.
     #[error("start the battle workers: {0}")]
     Workers(std::io::Error),
@@ -61,8 +65,10 @@ pub struct App {
     pub rates: RateLimits,
     /// Memory for request bodies that are being read.
     pub bodies: BodyBudget,
+    /// Accounts, their addresses and the codes that prove them.
+    pub records: Arc<dyn Records>,
     /// Makes hashes of verification codes.
-    pub codes: CodeKey,
+    pub codes: Arc<CodeKey>,
     /// Sends mails.
     pub mailer: Mailer,
     /// What the cluster counts, counted at intervals.
@@ -90,8 +96,23 @@ impl App {
         let secret = signing_secret(&settings)?;
         let tokens = Arc::new(TokenKeys::new(&secret, settings.auth.previous_secret.as_ref()));
         let gateway_settings = gateway_settings(&settings, &connections);
-        let gateway = Gateway::start(&cluster, feed, engines, tokens.clone(), gateway_settings)
-            .map_err(AppError::Workers)?;
+        let codes = Arc::new(CodeKey::new(&secret));
+        let records = match records::open(&cluster, &settings.database, codes.clone()).await {
+            Ok(records) => records,
+            Err(error) => {
+                cluster.shutdown().await;
+                return Err(error.into());
+            }
+        };
+        let gateway = Gateway::start(
+            &cluster,
+            feed,
+            engines,
+            tokens.clone(),
+            records.clone(),
+            gateway_settings,
+        )
+        .map_err(AppError::Workers)?;
         let rates = RateLimits::new(&settings.auth);
         let app = Arc::new(Self {
             settings,
@@ -102,7 +123,8 @@ impl App {
             tokens,
             rates,
             bodies: BodyBudget::default(),
-            codes: CodeKey::new(&secret),
+            records,
+            codes,
             mailer,
             stats: LocalStats::default(),
             metrics: LocalMetrics::default(),

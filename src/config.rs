@@ -17,12 +17,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod auth;
+mod database;
 mod file;
 mod mail;
 mod table;
 mod value;
 
 pub use auth::{AuthSettings, Lifetime, Network};
+pub use database::DatabaseSettings;
 pub use mail::{MailProvider, MailSettings};
 pub use table::{SETTINGS, Setting};
 pub use value::{LogFormat, Secret};
@@ -110,6 +112,9 @@ pub struct Settings {
     /// Largest Socket.IO message, bytes.
     pub socket_payload_bytes_max: usize,
 
+    /// A database of the operator's own.
+    pub database: DatabaseSettings,
+
     /// E-mail and verification codes.
     pub mail: MailSettings,
 
@@ -184,6 +189,7 @@ impl Settings {
             socket_events_burst: 0,
             socket_overruns_max: 0,
             socket_payload_bytes_max: 0,
+            database: DatabaseSettings::default(),
             mail: MailSettings::default(),
             log_format: LogFormat::Pretty,
             log_level: String::new(),
@@ -229,6 +235,7 @@ pub fn load(mode: Mode, sources: &Sources<'_>) -> Result<Settings, BadSettings> 
     if settings.instance_id.is_empty() {
         settings.instance_id = format!("node-{}", settings.node_id);
     }
+    settings.database.unite(&mut problems);
     // Relations between settings say little while one of them is no value at all.
     if problems.is_empty() {
         check_together(&settings, &mut problems);

@@ -24,6 +24,7 @@ use crate::battle::host::{Audience, BattleHost, Cause, Ending, Opening};
 use crate::gateway::counters::Cut;
 use crate::gateway::socket::LocalSocket;
 use crate::gateway::wire::{Envelope, MatchSuccess, Opponent, Push};
+use crate::records::Records;
 use crate::sessions::LocalSessions;
 
 /// Log target of the line-by-line account of what was decided and delivered; `demo` prints it.
@@ -81,6 +82,7 @@ pub(crate) struct Dispatcher {
     pub(crate) sessions: Arc<LocalSessions>,
     pub(crate) host: Arc<BattleHost>,
     pub(crate) acks: Arc<Acks>,
+    pub(crate) records: Arc<dyn Records>,
     /// Index up to which everything has been delivered.
     pub(crate) delivered: watch::Sender<u64>,
 }
@@ -97,6 +99,8 @@ impl Dispatcher {
                 FeedItem::Reset { index } => {
                     warn!(raft.index = index, "effects were skipped: reconcile with the state");
                     known = self.reconcile();
+                    // After the state was read: what it knows already will not be told again.
+                    self.records.forget_all();
                     self.delivered.send_replace(known);
                 }
             }
@@ -169,8 +173,8 @@ impl Dispatcher {
                 }
                 self.host.home_moved(*room, *home);
             }
-            Effect::PlayerProved { .. }
-            | Effect::TicketAdded { .. }
+            Effect::PlayerProved { player } => self.records.forget(*player),
+            Effect::TicketAdded { .. }
             | Effect::TicketRemoved { .. }
             | Effect::SeatLost { .. }
             | Effect::SeatBack { .. } => {}

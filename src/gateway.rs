@@ -48,6 +48,7 @@ use crate::battle::engines::Engines;
 use crate::battle::host::BattleHost;
 use crate::config::Network;
 use crate::dispatcher::{Acks, Dispatcher, Failure};
+use crate::records::Records;
 use crate::sessions::LocalSessions;
 use crate::timekeeper;
 
@@ -91,6 +92,7 @@ pub struct Gateway {
     pub(crate) acks: Arc<Acks>,
     pub(crate) engines: Engines,
     tokens: Arc<TokenKeys>,
+    records: Arc<dyn Records>,
     pub(crate) settings: GatewaySettings,
     pub(crate) delivered: watch::Receiver<u64>,
     /// Each socket holds one until its goodbye is in the log.
@@ -137,6 +139,7 @@ impl Gateway {
         feed: EffectFeed,
         engines: Engines,
         tokens: Arc<TokenKeys>,
+        records: Arc<dyn Records>,
         settings: GatewaySettings,
     ) -> std::io::Result<Arc<Self>> {
         let host = Arc::new(BattleHost::start(cluster, &engines)?);
@@ -147,6 +150,7 @@ impl Gateway {
             sessions: sessions.clone(),
             host: host.clone(),
             acks: acks.clone(),
+            records: records.clone(),
             delivered: delivered_sender,
         };
         tokio::spawn(dispatcher.run(feed));
@@ -166,6 +170,7 @@ impl Gateway {
             acks,
             engines,
             tokens,
+            records,
             settings,
             delivered,
             places,

@@ -3,7 +3,6 @@
 //! The core (`serverv2-machine`) decides every game fact inside the log; the shell turns what comes
 //! from outside into commands, and what the log says into answers. See `ARCHITECTURE.md`.
 
-mod accounts;
 pub mod app;
 pub mod auth;
 pub mod battle;
@@ -22,6 +21,7 @@ pub mod net;
 mod open_files;
 mod ports;
 mod random;
+pub mod records;
 pub mod rest;
 pub mod run;
 mod sessions;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::auth::{emails, networks};
 use super::value::{is_label, origins, peers};
 use super::{Lifetime, LogFormat, MailProvider, Mode, Secret, Settings};
+use crate::records::is_database_url;
 
 /// One setting: all that `--help`, the refusals and the parser say about it.
 pub struct Setting {
@@ -143,12 +144,15 @@ const RAFT: &str = "Raft";
 const GAME: &str = "Game";
 const AUTH: &str = "Tokens and rates";
 const MAIL: &str = "E-mail";
+const DATABASE: &str = "Database";
 const LOG: &str = "Log";
 
 const MS: &str = " (milliseconds)";
 const SECONDS: &str = " (seconds)";
 const BYTES: &str = " (bytes)";
 const PER_MINUTE: &str = " (in 60 s; 0 is no limit)";
+const DATABASE_URL: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE, with ?sslmode=disable, prefer, \
+    require, verify-ca or verify-full";
 const LIFETIME: &str = "a number with s, m, h, d, w or y, or of milliseconds; 1s to 100y";
 
 use Preset::{Always, ByMode, Unset};
@@ -292,6 +296,35 @@ pub static SETTINGS: &[Setting] = &[
             networks(v).map(|v| s.auth.trusted_proxies = v)
         }),
         "Proxies whose X-Forwarded-For says which client it is; others are taken for the client."),
+
+    Setting {
+        secret: true,
+        ..row("DATABASE_URL", "database-url", DATABASE, Unset("none: players are kept in the cluster's own records"),
+            text(DATABASE_URL, |s, v| {
+                is_database_url(v).then(|| s.database.url = Some(Secret::new(v)))
+            }),
+            "PostgreSQL database in which players, their addresses and codes are kept; missing tables are \
+             made, existing ones adopted. The same on all nodes, from the cluster's first start on. Better \
+             given in the environment or the file than as a flag.")
+    },
+    Setting {
+        secret: true,
+        ..row("SUPABASE_DB_URL", "supabase-db-url", DATABASE, Unset("none"),
+            text(DATABASE_URL, |s, v| {
+                is_database_url(v).then(|| s.database.supabase_url = Some(Secret::new(v)))
+            }),
+            "Another name for DATABASE_URL.")
+    },
+    row("SUPABASE_URL", "supabase-url", DATABASE, Unset("none"),
+        text("a URL, which is not used", |s, _| {
+            s.database.api_named = true;
+            Some(())
+        }),
+        "A setting of the existing server, which speaks HTTP to its database. Here DATABASE_URL is needed: \
+         with this one alone the server does not start, and says where to find that."),
+    row("DATABASE_CONNECTIONS_MAX", "database-connections-max", DATABASE, Always("10"),
+        number("", 1, 1_000, |s, n| s.database.connections_max = n as u32),
+        "Connections to the database that this node may have open."),
 
     row("RAFT_HEARTBEAT_MS", "raft-heartbeat-ms", RAFT, Always("60"),
         number(MS, 5, 10_000, |s, n| s.raft_heartbeat = Duration::from_millis(n)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::extract::Query;
 use serde::Deserialize;
-use serverv2_machine::{PlayerId, TokenId};
+use serverv2_machine::{Player, PlayerId, TokenId};
 use serverv2_raft::Cluster;
 use socketioxide::extract::SocketRef;
 use tokio::sync::watch;
@@ -17,7 +17,6 @@ use super::Gateway;
 use super::counters::Cut;
 use super::socket::LocalSocket;
 use super::wire::{HandshakeAuth, HandshakeError};
-use crate::accounts;
 use crate::auth::{self, Refused};
 use crate::sessions::LocalSessions;
 
@@ -38,7 +37,7 @@ struct Handshake {
 
 /// Who is let in.
 pub(super) struct Identity {
-    pub(super) player: PlayerId,
+    pub(super) account: Player,
     /// The session id that the client chose.
     pub(super) session: Option<String>,
     /// The token by which the player proved to be himself.
@@ -57,7 +56,7 @@ impl Gateway {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let player = given(handshake.player_id).ok_or(HandshakeError::PlayerIdRequired)?;
         let player: PlayerId = player.parse().map_err(|_| HandshakeError::PlayerNotFound)?;
-        let account = accounts::find(&self.cluster, player).await;
+        let account = self.records.player_at_door(player).await;
         let account = account.map_err(|_| HandshakeError::AuthenticationError)?;
         let account = account.ok_or(HandshakeError::PlayerNotFound)?;
         let needs_token = account.is_registered() || self.settings.guests_need_tokens;
@@ -72,7 +71,7 @@ impl Gateway {
         } else {
             None
         };
-        Ok(Identity { player, session: given(handshake.session_id), token })
+        Ok(Identity { account, session: given(handshake.session_id), token })
     }
 
     /// Whether this socket, which is in the table now, may stay; if not, it is made to go.

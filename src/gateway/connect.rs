@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use serverv2_machine::{CloseSession, Command, OpenSession, Rejection, SessionId, SessionKey};
+use serverv2_machine::{CloseSession, OpenSession, Player, Rejection, SessionId, SessionKey};
 use serverv2_raft::ProposeError;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
@@ -33,6 +33,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// A socket between its admission and its confirmation.
 struct Admitted {
+    account: Player,
     visitor: Visitor,
     pulse: Arc<Pulse>,
     inbox: mpsc::Receiver<Inbound>,
@@ -74,7 +75,7 @@ impl Gateway {
     async fn admit(&self, socket: &SocketRef, auth: HandshakeAuth) -> Result<(), HandshakeError> {
         let place = self.places.clone().try_acquire_owned();
         let place = place.map_err(|_| HandshakeError::AuthenticationError)?;
-        let Identity { player, session: chosen, token } = self.identify(socket, auth).await?;
+        let Identity { account, session: chosen, token } = self.identify(socket, auth).await?;
         let session = match &chosen {
             Some(id) => id.parse().map_err(|_| HandshakeError::AuthenticationError)?,
             None => invented_session_id(),
@@ -83,8 +84,9 @@ impl Gateway {
             .map_or_else(|| Arc::from("unknown"), |address| address.to_string().into());
         let pulse = Arc::new(Pulse::new());
         let (inlet, inbox) = Inlet::new(pulse.clone(), self.settings.event_rate);
-        let session = SessionKey { player, session };
+        let session = SessionKey { player: account.id, session };
         let admitted = Admitted {
+            account,
             arrival: self.sessions.arriving(&session),
             visitor: Visitor { session, address, chosen: chosen.is_some(), token },
             pulse,
@@ -101,13 +103,13 @@ impl Gateway {
     async fn accompany(self: Arc<Self>, io: SocketRef) {
         let handover = io.extensions.remove::<Handover>();
         let Some(admitted) = handover.and_then(|handover| handover.0.lock().take()) else { return };
-        let Admitted { visitor, pulse, mut inbox, closed, arrival, place } = admitted;
+        let Admitted { account, visitor, pulse, mut inbox, closed, arrival, place } = admitted;
         let socket = Arc::new(LocalSocket::new(io, visitor, pulse, self.cutter.clone()));
         self.sessions.connected(&socket);
         let beat = super::heartbeat::beat(self.cluster.clone(), socket.clone(), closed.clone());
         let heartbeat = tokio::spawn(beat);
         let mut first = None;
-        let open = async { self.may_stay(&socket) && self.open_session(&socket).await };
+        let open = async { self.may_stay(&socket) && self.open_session(&socket, &account).await };
         let opened = tokio::select! {
             opened = open => opened,
             never = refuse_late(&socket, &mut inbox, &mut first) => match never {},
@@ -144,17 +146,18 @@ impl Gateway {
     }
 
     /// Commits the session; an unknown outcome is tried again, which is harmless.
-    async fn open_session(&self, socket: &LocalSocket) -> bool {
-        let command = OpenSession {
+    async fn open_session(&self, socket: &LocalSocket, account: &Player) -> bool {
+        let open = OpenSession {
             session: socket.session.clone(),
             socket: socket.id.clone(),
             address: socket.address.clone(),
             chosen: socket.chosen,
             authenticated: socket.token.is_some(),
         };
+        let command = self.records.session(open, account);
         let tries = tokio::time::timeout(OPEN_PATIENCE, async {
             loop {
-                match self.commit_seen(Command::OpenSession(command.clone())).await {
+                match self.commit_seen(command.clone()).await {
                     // It may be over again, unseen where the effect feed had a gap.
                     Ok(()) => return self.has_session(socket),
                     // This process was counted out and is coming back under its next incarnation.

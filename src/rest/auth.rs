@@ -10,9 +10,7 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use serde::Serialize;
 use serverv2_machine::limits::ADDRESS_LEN_MAX;
-use serverv2_machine::{
-    CreateGuestWithTokens, CreatePlayer, KeyScope, NanoId, PlayerId, RenamePlayer,
-};
+use serverv2_machine::{CreatePlayer, KeyScope, NanoId, PlayerId, RenamePlayer};
 
 use super::body::{self, Fields};
 use super::error::{ApiError, Success};
@@ -51,13 +49,13 @@ pub(super) async fn create_guest(
     // With a key that was used before, this is the account of the first time.
     let (player, auth) = if app.settings.auth.guests_need_tokens {
         let lifetimes = app.settings.auth.lifetimes();
-        let made = app.cluster.propose(CreateGuestWithTokens { guest, lifetimes }, key).await;
-        let issued = made.map_err(|error| ApiError::proposal(&error, CREATE_FAILED))?.reply;
+        let made = app.records.create_guest_with_tokens(guest, lifetimes, key).await;
+        let issued = made.map_err(|error| ApiError::proposal(error, CREATE_FAILED))?;
         let auth = AuthResult::of(&app, &issued);
         (issued.player, Some(auth))
     } else {
-        let made = app.cluster.propose(guest, key).await;
-        (made.map_err(|error| ApiError::proposal(&error, CREATE_FAILED))?.reply, None)
+        let made = app.records.create_guest(guest, key).await;
+        (made.map_err(|error| ApiError::proposal(error, CREATE_FAILED))?, None)
     };
     let message = match auth {
         None => "游客模式无需认证，可直接使用所有功能",
@@ -117,11 +115,10 @@ pub(super) async fn update_player_name(
     let name = wanted_name(&body)?;
     let key = idempotency::key(&headers, KeyScope::Player(player.id))?;
     let renamed = app
-        .cluster
-        .propose(RenamePlayer { player: player.id, name }, key)
+        .records
+        .rename(RenamePlayer { player: player.id, name }, key)
         .await
-        .map_err(|error| ApiError::proposal(&error, UPDATE_FAILED))?
-        .reply;
+        .map_err(|error| ApiError::proposal(error, UPDATE_FAILED))?;
     let data = Renamed { player_id: renamed.id.as_str(), player_name: &renamed.name };
     Ok(Success::answer(Some("玩家名称更新成功"), data))
 }

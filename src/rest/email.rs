@@ -15,11 +15,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use serverv2_machine::{
-    BindEmail, CheckCode, CodeLimits, CreateCode, Issued, Purpose, RecoverPlayer, Rejection,
-    UnbindEmail,
-};
-use serverv2_raft::ProposeError;
+use serverv2_machine::{CodeLimits, Issued, Purpose, Rejection};
 
 use super::body::{self, Fields};
 use super::error::{ApiError, json};
@@ -29,6 +25,7 @@ use super::tokens::AuthResult;
 use crate::app::App;
 use crate::auth::draw_code;
 use crate::client;
+use crate::records::{Binding, GivenCode, NewCode, RecordsError};
 
 mod fields;
 mod refusal;
@@ -70,35 +67,31 @@ pub(super) async fn send_code(
     };
     let code = draw_code();
     let mail = &app.settings.mail;
-    let create = CreateCode {
+    let create = NewCode {
         email: email.clone(),
         purpose,
         player: player.as_ref().map(|player| player.id),
         source: source(&app, &parts),
-        hash: app.codes.hash(&email, purpose, &code),
+        code: code.clone(),
         limits: CodeLimits { per_address: mail.codes_per_address, per_source: mail.codes_per_ip },
     };
-    app.cluster.propose(create, None).await.map_err(|error| match error {
-        ProposeError::Rejected(Rejection::EmailTaken) => {
+    let player = app.records.create_code(create).await.map_err(|error| match error {
+        RecordsError::Rejected(Rejection::EmailTaken) => {
             Refusal::plain(StatusCode::BAD_REQUEST, EMAIL_TAKEN)
         }
-        ProposeError::Rejected(Rejection::EmailUnbound) => {
+        RecordsError::Rejected(Rejection::EmailUnbound) => {
             Refusal::plain(StatusCode::NOT_FOUND, EMAIL_UNBOUND)
         }
-        ProposeError::Rejected(Rejection::CodeTooSoon | Rejection::CodesLimited) => {
+        RecordsError::Rejected(Rejection::CodeTooSoon | Rejection::CodesLimited) => {
             Refusal::too_often()
         }
-        ProposeError::Rejected(Rejection::CodesFull) => {
+        RecordsError::Rejected(Rejection::CodesFull) => {
             tracing::warn!("no more verification codes can be kept");
             Refusal::plain(StatusCode::INTERNAL_SERVER_ERROR, NOT_SENT)
         }
-        ProposeError::Rejected(Rejection::PlayerUnknown) => ApiError::player_unknown().into(),
-        other => Refusal::proposal(&other),
+        RecordsError::Rejected(Rejection::PlayerUnknown) => ApiError::player_unknown().into(),
+        other => Refusal::proposal(other),
     })?;
-    let player = match purpose {
-        Purpose::Bind => player,
-        Purpose::Recover => app.cluster.read(|_, records| records.player_by_email(&email)).value,
-    };
     let name = player.as_ref().map(|player| &*player.name);
     if let Err(error) = app.mailer.send_code(&email, &code, purpose, name).await {
         tracing::warn!(%error, %purpose, "a verification code could not be mailed");
@@ -117,11 +110,10 @@ pub(super) async fn verify_code(
     let email = fields::email(&body)?;
     let code = fields::code(&body)?;
     let purpose = fields::purpose(&body)?;
-    let hash = app.codes.hash(&email, purpose, code);
-    match app.cluster.propose(CheckCode { email, purpose, hash }, None).await {
-        Ok(_) => Ok(done("验证码验证成功", Some(true))),
-        Err(ProposeError::Rejected(Rejection::CodeInvalid)) => Err(Refusal::not_valid(CODE_BAD)),
-        Err(other) => Err(Refusal::proposal(&other)),
+    match app.records.check_code(GivenCode { email, purpose, code: code.to_owned() }).await {
+        Ok(()) => Ok(done("验证码验证成功", Some(true))),
+        Err(RecordsError::Rejected(Rejection::CodeInvalid)) => Err(Refusal::not_valid(CODE_BAD)),
+        Err(other) => Err(Refusal::proposal(other)),
     }
 }
 
@@ -135,16 +127,14 @@ pub(super) async fn bind(
     let email = fields::email(&body)?;
     let code = fields::code(&body)?;
     fields::player_id(&body)?;
-    let hash = app.codes.hash(&email, Purpose::Bind, code);
     let auth = &app.settings.auth;
-    let bind = BindEmail {
+    let binding = Binding {
         player: player.id,
         authenticated: player.is_registered() || auth.guests_need_tokens,
-        email,
-        hash,
+        code: GivenCode { email, purpose: Purpose::Bind, code: code.to_owned() },
         lifetimes: auth.lifetimes(),
     };
-    let issued = app.cluster.propose(bind, None).await.map_err(|error| logging_in(&error))?.reply;
+    let issued = app.records.bind_email(binding).await.map_err(logging_in)?;
     Ok(logged_in(&app, "邮箱绑定成功", &issued))
 }
 
@@ -156,10 +146,9 @@ pub(super) async fn recover(
     let (_, body) = read(&app, request, &["email", "code"]).await?;
     let email = fields::email(&body)?;
     let code = fields::code(&body)?;
-    let hash = app.codes.hash(&email, Purpose::Recover, code);
-    let recover = RecoverPlayer { email, hash, lifetimes: app.settings.auth.lifetimes() };
-    let issued =
-        app.cluster.propose(recover, None).await.map_err(|error| logging_in(&error))?.reply;
+    let given = GivenCode { email, purpose: Purpose::Recover, code: code.to_owned() };
+    let lifetimes = app.settings.auth.lifetimes();
+    let issued = app.records.recover(given, lifetimes).await.map_err(logging_in)?;
     Ok(logged_in(&app, "玩家ID恢复成功", &issued))
 }
 
@@ -184,13 +173,7 @@ pub(super) async fn check_binding(
     let asked = Query::<Asked>::try_from_uri(request.uri()).ok();
     let email = asked.and_then(|Query(Asked { email })| fields::well_formed(&email));
     let email = email.ok_or_else(|| Refusal::validation(fields::EMAIL_BAD))?;
-    // It may have been bound through another node a moment ago.
-    let player = app
-        .cluster
-        .read_linearizable(|_, records| records.player_by_email(&email))
-        .await
-        .map_err(|_| ApiError::unavailable())?
-        .value;
+    let player = app.records.player_by_email(email).await.map_err(looking)?;
     let bound = Bound {
         bound: player.is_some(),
         player_id: player.as_ref().map(|player| player.id.as_str()),
@@ -208,15 +191,15 @@ pub(super) async fn unbind(
     let player = guard::smart(&app, &parts.headers, &parts.uri, &body).await?;
     guard::registered(&player)?;
     fields::player_id(&body)?;
-    match app.cluster.propose(UnbindEmail { player: player.id }, None).await {
-        Ok(_) => Ok(done("邮箱解绑成功", None)),
-        Err(ProposeError::Rejected(Rejection::PlayerUnknown)) => {
+    match app.records.unbind_email(player.id).await {
+        Ok(()) => Ok(done("邮箱解绑成功", None)),
+        Err(RecordsError::Rejected(Rejection::PlayerUnknown)) => {
             Err(Refusal::plain(StatusCode::NOT_FOUND, PLAYER_UNKNOWN))
         }
-        Err(ProposeError::Rejected(Rejection::EmailUnbound)) => {
+        Err(RecordsError::Rejected(Rejection::EmailUnbound)) => {
             Err(Refusal::plain(StatusCode::BAD_REQUEST, "该玩家未绑定邮箱"))
         }
-        Err(other) => Err(Refusal::proposal(&other)),
+        Err(other) => Err(Refusal::proposal(other)),
     }
 }
 
@@ -234,20 +217,28 @@ fn done(message: &'static str, valid: Option<bool>) -> Response {
     json(StatusCode::OK, &Done { success: true, message, valid })
 }
 
-/// Why nobody is let in.
-fn logging_in(error: &ProposeError) -> Refusal {
+/// Why nobody can say whose an address is.
+fn looking(error: RecordsError) -> Refusal {
     match error {
-        ProposeError::Rejected(Rejection::CodeInvalid) => {
+        RecordsError::Failed => Refusal::proposal(error),
+        _ => ApiError::looking(&error).into(),
+    }
+}
+
+/// Why nobody is let in.
+fn logging_in(error: impl Into<RecordsError>) -> Refusal {
+    match error.into() {
+        RecordsError::Rejected(Rejection::CodeInvalid) => {
             Refusal::plain(StatusCode::BAD_REQUEST, CODE_BAD)
         }
-        ProposeError::Rejected(Rejection::PlayerUnknown) => {
+        RecordsError::Rejected(Rejection::PlayerUnknown) => {
             Refusal::plain(StatusCode::NOT_FOUND, PLAYER_UNKNOWN)
         }
-        ProposeError::Rejected(Rejection::TokenRequired) => guard::token_required().into(),
-        ProposeError::Rejected(Rejection::EmailTaken) => {
+        RecordsError::Rejected(Rejection::TokenRequired) => guard::token_required().into(),
+        RecordsError::Rejected(Rejection::EmailTaken) => {
             Refusal::plain(StatusCode::BAD_REQUEST, EMAIL_TAKEN)
         }
-        ProposeError::Rejected(Rejection::EmailUnbound) => {
+        RecordsError::Rejected(Rejection::EmailUnbound) => {
             Refusal::plain(StatusCode::NOT_FOUND, EMAIL_UNBOUND)
         }
         other => Refusal::proposal(other),

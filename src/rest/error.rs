@@ -6,7 +6,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serverv2_machine::Rejection;
-use serverv2_raft::ProposeError;
+
+use crate::records::RecordsError;
 
 /// JSON as the existing server labels it.
 const JSON_UTF8: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -74,20 +75,50 @@ impl ApiError {
         }
     }
 
+    /// The database can't be reached now. It may have happened, as above.
+    fn no_database() -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER_SECONDS),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "数据库暂时不可用，请稍后重试",
+                "DATABASE_UNAVAILABLE",
+            )
+        }
+    }
+
+    /// Why nobody can say whether there is such an account.
+    pub(super) fn looking(error: &RecordsError) -> Self {
+        match error {
+            RecordsError::NoDatabase => Self::no_database(),
+            RecordsError::Failed => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "检查玩家状态失败",
+                "CHECK_PLAYER_ERROR",
+            ),
+            _ => Self::unavailable(),
+        }
+    }
+
     /// Its HTTP status.
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
 
     /// What a proposal came to. `failed` is the route's own text and code for what should not happen.
-    pub(super) fn proposal(error: &ProposeError, failed: (&'static str, &'static str)) -> Self {
-        let rejection = match error {
-            ProposeError::Rejected(rejection) => rejection,
-            ProposeError::Busy | ProposeError::Unknown | ProposeError::Stopped => {
-                return Self::unavailable();
-            }
-            ProposeError::TooLarge => {
+    pub(super) fn proposal(
+        error: impl Into<RecordsError>,
+        failed: (&'static str, &'static str),
+    ) -> Self {
+        let rejection = match error.into() {
+            RecordsError::Rejected(rejection) => rejection,
+            RecordsError::NoCluster => return Self::unavailable(),
+            RecordsError::NoDatabase => return Self::no_database(),
+            RecordsError::TooLarge => {
                 return Self::new(StatusCode::PAYLOAD_TOO_LARGE, failed.0, "PAYLOAD_TOO_LARGE");
+            }
+            RecordsError::Failed => {
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, failed.0, failed.1);
             }
         };
         match rejection {
@@ -133,6 +164,8 @@ pub(super) fn retry_after(response: &mut Response, seconds: u32) {
 
 #[cfg(test)]
 mod tests {
+    use serverv2_raft::ProposeError;
+
     use super::*;
 
     #[test]

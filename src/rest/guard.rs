@@ -15,7 +15,6 @@ use serverv2_machine::{Player, PlayerId};
 
 use super::body::{Fields, Given};
 use super::error::ApiError;
-use crate::accounts;
 use crate::app::App;
 use crate::auth::{self, Claims, Refused};
 use crate::random;
@@ -111,7 +110,7 @@ fn token_invalid() -> ApiError {
 /// The account under this text, if it is an id and there is one.
 pub(super) async fn player(app: &App, id: &str) -> Result<Player, ApiError> {
     let id: PlayerId = id.parse().map_err(|_| ApiError::player_unknown())?;
-    let found = accounts::find(&app.cluster, id).await.map_err(|_| ApiError::unavailable())?;
+    let found = app.records.player(id).await.map_err(|error| ApiError::looking(&error))?;
     found.ok_or_else(ApiError::player_unknown)
 }
 

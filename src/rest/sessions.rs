@@ -16,7 +16,6 @@ use serverv2_machine::{EndSessions, KeyScope, PlayerId, SessionId, SessionKey, S
 
 use super::error::{ApiError, Success};
 use super::{guard, idempotency};
-use crate::accounts;
 use crate::app::App;
 use crate::auth::Claims;
 use crate::random;
@@ -201,8 +200,8 @@ async fn is_admin(app: &App, claims: &Claims) -> Result<bool, ApiError> {
     if admins.is_empty() {
         return Ok(false);
     }
-    let account = accounts::find(&app.cluster, claims.player).await;
-    let account = account.map_err(|_| ApiError::unavailable())?;
+    let account = app.records.player(claims.player).await;
+    let account = account.map_err(|error| ApiError::looking(&error))?;
     let email = account.and_then(|account| account.email);
     Ok(email.is_some_and(|email| admins.iter().any(|admin| admin.eq_ignore_ascii_case(&email))))
 }

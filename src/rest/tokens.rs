@@ -8,13 +8,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 use serverv2_machine::{Issued, KeyScope, RefreshTokens, Rejection, RevokeToken};
-use serverv2_raft::ProposeError;
 
 use super::error::{ApiError, Success, json};
 use super::{body, guard, idempotency};
 use crate::app::App;
 use crate::auth::{Claims, SignedPair};
 use crate::random;
+use crate::records::RecordsError;
 
 const REFRESH_FAILED: (&str, &str) = ("令牌刷新失败", "REFRESH_ERROR");
 const LOGOUT_FAILED: (&str, &str) = ("登出失败", "LOGOUT_ERROR");
@@ -77,17 +77,17 @@ pub(super) async fn refresh(
         remaining_ms: claims.remaining_ms,
         lifetimes: app.settings.auth.lifetimes(),
     };
-    let issued = app.cluster.propose(refresh, key).await.map_err(|error| match error {
-        ProposeError::Rejected(Rejection::TokenReused) => {
+    let issued = app.records.refresh_tokens(refresh, key).await.map_err(|error| match error {
+        RecordsError::Rejected(Rejection::TokenReused) => {
             tracing::warn!(player.id = %claims.player, "a refresh token was used twice");
             refresh_token_invalid()
         }
-        ProposeError::Rejected(
+        RecordsError::Rejected(
             Rejection::PlayerUnknown | Rejection::TokenRevoked | Rejection::RevocationsFull,
         ) => refresh_token_invalid(),
-        error => ApiError::proposal(&error, REFRESH_FAILED),
+        error => ApiError::proposal(error, REFRESH_FAILED),
     })?;
-    Ok(Success::answer(Some("令牌刷新成功"), AuthResult::of(&app, &issued.reply)))
+    Ok(Success::answer(Some("令牌刷新成功"), AuthResult::of(&app, &issued)))
 }
 
 fn refresh_token_invalid() -> ApiError {

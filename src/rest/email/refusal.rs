@@ -4,8 +4,8 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serverv2_raft::ProposeError;
 
+use crate::records::RecordsError;
 use crate::rest::error::{ApiError, json};
 
 const FAILED: &str = "服务器内部错误";
@@ -62,7 +62,7 @@ impl Refusal {
     }
 
     /// What a proposal came to that the route has no words for.
-    pub(super) fn proposal(error: &ProposeError) -> Self {
+    pub(super) fn proposal(error: RecordsError) -> Self {
         let error = ApiError::proposal(error, (FAILED, ""));
         if error.status() == StatusCode::INTERNAL_SERVER_ERROR {
             return Self::plain(StatusCode::INTERNAL_SERVER_ERROR, FAILED);

@@ -296,7 +296,7 @@ async fn what_changed_since_the_guard_looked_is_refused_in_the_same_words() {
                 "code": "CLUSTER_UNAVAILABLE"}),
         ),
     ] {
-        let response = logging_in(&ProposeError::Rejected(rejection)).into_response();
+        let response = logging_in(ProposeError::Rejected(rejection)).into_response();
         assert_eq!(response.status(), status, "{body}");
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), body);
