@@ -1,6 +1,8 @@
 //! E-mail as players use it (contract 1.7 and 9): codes come by mail through a real relay, and what they
 //! prove holds on every node.
 
+#![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
+
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -9,6 +11,7 @@ use crate::harness::cluster::Trio;
 use crate::harness::process::Options;
 use crate::harness::relay::Relay;
 use crate::harness::{Answer, Dial, Http, Server, eventually, guest};
+use crate::kept::{Kept, wherever_players_are_kept};
 
 const SEND: &str = "/api/v1/email/send-verification-code";
 const VERIFY: &str = "/api/v1/email/verify-code";
@@ -67,10 +70,18 @@ fn access(answer: &Value) -> &str {
     answer["auth"]["accessToken"].as_str().expect("an access token")
 }
 
-#[tokio::test]
-async fn a_code_arrives_in_a_mail_that_every_reader_can_read() {
+wherever_players_are_kept! {
+    a_code_arrives_in_a_mail_that_every_reader_can_read
+    without_a_relay_the_mail_is_written_to_the_log
+    a_relay_that_refuses_hangs_or_closes_is_a_failure_and_the_code_counts
+    a_guest_registers_and_is_known_by_token_from_then_on_on_every_node
+    limits_hold_over_three_nodes_and_outlive_the_death_of_all
+    of_two_players_with_one_code_at_two_nodes_one_gets_the_address
+}
+
+async fn a_code_arrives_in_a_mail_that_every_reader_can_read(kept: Kept) {
     let relay = Relay::start().await;
-    let server = relay.used_by(Options::default().env("LOG_LEVEL", "debug")).start().await;
+    let server = kept.by(relay.used_by(Options::default().env("LOG_LEVEL", "debug"))).start().await;
     let id = guest(&server).await;
     let sent = post(&server, SEND, &to_bind("ann@game.example", &id)).await;
     assert_eq!(sent.json(), json!({"success": true, "message": "验证码已发送，请查收邮件"}));
@@ -97,9 +108,8 @@ async fn a_code_arrives_in_a_mail_that_every_reader_can_read() {
     }
 }
 
-#[tokio::test]
-async fn without_a_relay_the_mail_is_written_to_the_log() {
-    let server = Server::start().await;
+async fn without_a_relay_the_mail_is_written_to_the_log(kept: Kept) {
+    let server = kept.start().await;
     let id = guest(&server).await;
     post(&server, SEND, &to_bind("ann@game.example", &id)).await;
     let written = || async { server.says("您正在进行绑定邮箱操作") };
@@ -107,8 +117,7 @@ async fn without_a_relay_the_mail_is_written_to_the_log() {
     assert!(server.says("ann@game.example"));
 }
 
-#[tokio::test]
-async fn a_relay_that_refuses_hangs_or_closes_is_a_failure_and_the_code_counts() {
+async fn a_relay_that_refuses_hangs_or_closes_is_a_failure_and_the_code_counts(kept: Kept) {
     let refusing = Relay::that_refuses().await;
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let closing = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -127,25 +136,26 @@ async fn a_relay_that_refuses_hangs_or_closes_is_a_failure_and_the_code_counts()
     };
     let options =
         [refusing.used_by(Options::default()), by_port(silent_port), by_port(closing_port)];
-    for options in options {
-        let server = options.start().await;
+    // In a database all three have the same codes.
+    let emails = ["ann@game.example", "bob@game.example", "cat@game.example"];
+    for (options, email) in options.into_iter().zip(emails) {
+        let server = kept.by(options).start().await;
         let id = guest(&server).await;
-        let wanted = to_bind("ann@game.example", &id);
+        let wanted = to_bind(email, &id);
         refused(&post(&server, SEND, &wanted).await, 500, "验证码发送失败，请稍后重试");
         let again = post(&server, SEND, &wanted).await;
         refused(&again, 429, "发送过于频繁，请稍后再试");
         assert_eq!(again.json()["rateLimitSeconds"], 60);
         assert!(server.says("a verification code could not be mailed"));
-        assert!(!server.says("ann@game.example"), "not even what the relay said of it");
+        assert!(!server.says(email), "not even what the relay said of it");
     }
     drop(silent);
     closes.abort();
 }
 
-#[tokio::test]
-async fn a_guest_registers_and_is_known_by_token_from_then_on_on_every_node() {
+async fn a_guest_registers_and_is_known_by_token_from_then_on_on_every_node(kept: Kept) {
     let relay = Relay::start().await;
-    let trio = Trio::start_with(|_, options| relay.used_by(options)).await;
+    let trio = Trio::start_with(|_, options| kept.by(relay.used_by(options))).await;
     let [one, two, three] = &trio.nodes[..] else { panic!("three nodes") };
     let (id, bound) = registered(one, &relay, "ann@game.example").await;
     let player = &bound["player"];
@@ -195,11 +205,12 @@ async fn a_guest_registers_and_is_known_by_token_from_then_on_on_every_node() {
     assert_eq!(Http::get(three, path).send().await.json(), json!({"bound": false}));
 }
 
-#[tokio::test]
-async fn limits_hold_over_three_nodes_and_outlive_the_death_of_all() {
+async fn limits_hold_over_three_nodes_and_outlive_the_death_of_all(kept: Kept) {
     let relay = Relay::start().await;
     let limited = |_, options: Options| {
-        relay.used_by(options).env("EMAIL_CODES_PER_IP", "3").env("EMAIL_CODES_PER_ADDRESS", "2")
+        kept.by(relay.used_by(options))
+            .env("EMAIL_CODES_PER_IP", "3")
+            .env("EMAIL_CODES_PER_ADDRESS", "2")
     };
     let mut trio = Trio::start_with(limited).await;
     let id = guest(&trio.nodes[0]).await;
@@ -234,10 +245,9 @@ async fn limits_hold_over_three_nodes_and_outlive_the_death_of_all() {
     assert_eq!(bound.status, StatusCode::OK, "a code outlives it as well: {bound:?}");
 }
 
-#[tokio::test]
-async fn of_two_players_with_one_code_at_two_nodes_one_gets_the_address() {
+async fn of_two_players_with_one_code_at_two_nodes_one_gets_the_address(kept: Kept) {
     let relay = Relay::start().await;
-    let trio = Trio::start_with(|_, options| relay.used_by(options)).await;
+    let trio = Trio::start_with(|_, options| kept.by(relay.used_by(options))).await;
     let (ann, bob) = (guest(&trio.nodes[0]).await, guest(&trio.nodes[1]).await);
     for round in 0..5 {
         let email = format!("race{round}@x.example");

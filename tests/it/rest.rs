@@ -1,9 +1,12 @@
 //! REST as clients use it: guests, names, CORS, and what comes back for nonsense (contract 1).
 
+#![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
+
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{Http, Server, guest};
+use crate::kept::{Kept, wherever_players_are_kept};
 
 const CREATE: &str = "/api/v1/auth/create-guest";
 const CHECK: &str = "/api/v1/auth/check-player/";
@@ -14,9 +17,15 @@ fn is_nano_id(text: &str) -> bool {
     text.len() == 21 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
-#[tokio::test]
-async fn a_guest_is_made_without_asking_anything() {
-    let server = Server::start().await;
+wherever_players_are_kept! {
+    a_guest_is_made_without_asking_anything
+    a_guest_can_be_looked_up_and_nobody_else
+    a_new_name_is_stored_and_shown
+    a_bad_rename_says_which_rule_it_breaks
+}
+
+async fn a_guest_is_made_without_asking_anything(kept: Kept) {
+    let server = kept.start().await;
     let answer = Http::post(&server, CREATE).send().await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("content-type"), "application/json; charset=utf-8");
@@ -39,9 +48,8 @@ async fn a_guest_is_made_without_asking_anything() {
     assert_ne!(guest(&server).await, guest(&server).await, "each guest is another one");
 }
 
-#[tokio::test]
-async fn a_guest_can_be_looked_up_and_nobody_else() {
-    let server = Server::start().await;
+async fn a_guest_can_be_looked_up_and_nobody_else(kept: Kept) {
+    let server = kept.start().await;
     let made = Http::post(&server, CREATE).send().await.json()["data"].clone();
     let id = made["playerId"].as_str().unwrap();
     let answer = Http::get(&server, &format!("{CHECK}{id}")).send().await;
@@ -67,9 +75,8 @@ async fn a_guest_can_be_looked_up_and_nobody_else() {
     }
 }
 
-#[tokio::test]
-async fn a_new_name_is_stored_and_shown() {
-    let server = Server::start().await;
+async fn a_new_name_is_stored_and_shown(kept: Kept) {
+    let server = kept.start().await;
     let id = guest(&server).await;
     for name in ["Ann", "名", &"名".repeat(30), " spaced ", "<b>&\"'"] {
         let answer =
@@ -82,9 +89,8 @@ async fn a_new_name_is_stored_and_shown() {
     }
 }
 
-#[tokio::test]
-async fn a_bad_rename_says_which_rule_it_breaks() {
-    let server = Server::start().await;
+async fn a_bad_rename_says_which_rule_it_breaks(kept: Kept) {
+    let server = kept.start().await;
     let id = guest(&server).await;
     let long = "x".repeat(31);
     let rows = [

@@ -1,10 +1,13 @@
 //! Tokens from outside: at the door, at its routes, and when they are taken away (rows 2, 3, 4, 6).
 
+#![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
+
 use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::harness::process::Options;
 use crate::harness::{Client, DEADLINE, Dial, Http, Server, eventually, guest, jwt};
+use crate::kept::{Kept, wherever_players_are_kept};
 
 /// A guest of a server that wants tokens of guests too.
 pub(crate) struct Holder {
@@ -70,9 +73,15 @@ pub(crate) async fn is_cut(client: &Client) {
     assert!(!why.contains("said goodbye"), "{why}");
 }
 
-#[tokio::test]
-async fn a_handshake_needs_a_token_that_counts_and_is_the_players() {
-    let server = wanting_tokens(Options::default()).start().await;
+wherever_players_are_kept! {
+    a_handshake_needs_a_token_that_counts_and_is_the_players
+    tokens_of_the_existing_server_are_good_until_they_are_given_up
+    a_lone_server_keeps_its_secret_and_its_revocations_over_kill_9
+    a_session_is_listed_and_ended_with_its_socket
+}
+
+async fn a_handshake_needs_a_token_that_counts_and_is_the_players(kept: Kept) {
+    let server = kept.by(wanting_tokens(Options::default())).start().await;
     let (ann, bob) = (Holder::of(&server).await, Holder::of(&server).await);
     let dial = || Dial::player(&server, &ann.id);
     assert_eq!(refusal(dial()).await, "TOKEN_REQUIRED_FOR_REGISTERED_USER");
@@ -91,9 +100,8 @@ async fn a_handshake_needs_a_token_that_counts_and_is_the_players() {
     assert_eq!(refusal(Dial::query(&server, &query).token("x")).await, "INVALID_TOKEN");
 }
 
-#[tokio::test]
-async fn tokens_of_the_existing_server_are_good_until_they_are_given_up() {
-    let server = wanting_tokens(Options::default()).start().await;
+async fn tokens_of_the_existing_server_are_good_until_they_are_given_up(kept: Kept) {
+    let server = kept.by(wanting_tokens(Options::default())).start().await;
     let ann = Holder::of(&server).await;
     let old = jwt::access(&ann.id, "V1StGXR8_Z5jdHi6B-myT");
     assert_eq!(verify(&old, &server).await, 200);
@@ -112,9 +120,8 @@ async fn tokens_of_the_existing_server_are_good_until_they_are_given_up() {
     assert_eq!(verify(&ann.access, &server).await, 200, "another login is not touched");
 }
 
-#[tokio::test]
-async fn a_lone_server_keeps_its_secret_and_its_revocations_over_kill_9() {
-    let mut server = Options::default().env("GUEST_AUTH", "token").start().await;
+async fn a_lone_server_keeps_its_secret_and_its_revocations_over_kill_9(kept: Kept) {
+    let mut server = kept.by(Options::default()).env("GUEST_AUTH", "token").start().await;
     let (ann, bob) = (Holder::of(&server).await, Holder::of(&server).await);
     let logout = by(&bob.access, &server, Method::POST, "/api/v1/auth/logout").send().await;
     assert_eq!(logout.status, 200);
@@ -127,9 +134,8 @@ async fn a_lone_server_keeps_its_secret_and_its_revocations_over_kill_9() {
     assert_eq!(refresh(&bob.refresh, &server).await.0, 401);
 }
 
-#[tokio::test]
-async fn a_session_is_listed_and_ended_with_its_socket() {
-    let server = wanting_tokens(Options::default()).start().await;
+async fn a_session_is_listed_and_ended_with_its_socket(kept: Kept) {
+    let server = kept.by(wanting_tokens(Options::default())).start().await;
     let ann = Holder::of(&server).await;
     let (first, second) = (
         ann.dial(&server).session("tab-1").open().await,

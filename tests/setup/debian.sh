@@ -19,6 +19,8 @@ need cc build-essential
 need faketime faketime
 need node nodejs
 need npm npm
+need openssl openssl
+need psql postgresql-client
 need python3 python3
 for program in "$@"; do
     need "$program" "$program"
@@ -26,6 +28,11 @@ done
 # Debian ships Python without what a virtual environment needs.
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     missing+=(python3-venv)
+fi
+
+# Debian keeps PostgreSQL's own programs out of the path.
+if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+    missing+=(postgresql)
 fi
 
 if ((${#missing[@]} > 0)); then
@@ -37,6 +44,11 @@ if ((${#missing[@]} > 0)); then
     printf 'setup: installing %s\n' "${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
+    if [[ " ${missing[*]} " == *' postgresql '* ]]; then
+        # The tests start servers of their own: the package must make and start none.
+        apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null
+        sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+    fi
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 

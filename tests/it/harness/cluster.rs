@@ -1,8 +1,6 @@
 //! Three servers that are one cluster.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::net::TcpListener;
 
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -10,33 +8,9 @@ use tokio::task::JoinHandle;
 
 use super::jwt::SECRET;
 use super::links::Links;
+use super::ports::Port;
 use super::process::Options;
 use super::{DEADLINE, Http, Server, eventually};
-
-/// Ports that must be known before anybody listens on them.
-const PORTS: std::ops::Range<u16> = 20_000..30_000;
-
-/// A port of ours for as long as this lives: other tests see the lock.
-struct Port {
-    number: u16,
-    _lock: File,
-}
-
-impl Port {
-    fn take() -> Self {
-        let folder = std::env::temp_dir().join("serverv2-test-ports");
-        std::fs::create_dir_all(&folder).expect("make the folder of port locks");
-        let first = PORTS.start + u16::try_from(std::process::id() % 10_000).expect("it is small");
-        let mut candidates = (first..PORTS.end).chain(PORTS.start..first);
-        let free = candidates.find_map(|number| {
-            let lock = File::create(folder.join(number.to_string())).ok()?;
-            lock.try_lock().ok()?;
-            TcpListener::bind(("127.0.0.1", number)).ok()?;
-            Some(Self { number, _lock: lock })
-        });
-        free.expect("a port is free")
-    }
-}
 
 fn three_ports() -> Vec<Port> {
     (0..3).map(|_| Port::take()).collect()

@@ -19,6 +19,8 @@ pub(crate) mod links;
 mod log;
 mod patch;
 pub(crate) mod polling;
+pub(crate) mod ports;
+pub(crate) mod postgres;
 #[path = "../../faults/powercut.rs"]
 mod powercut;
 pub(crate) mod process;
