@@ -211,7 +211,8 @@ pub async fn open(
         Some(RecordsHome::Database(id)) => Some(id),
         Some(RecordsHome::Cluster) | None => None,
     };
-    let database = Postgres::open(cluster.clone(), url, settings.connections_max, expected).await?;
+    let database =
+        Postgres::open(cluster.clone(), url, settings.connections_max, codes, expected).await?;
     if let Some(id) = database.id() {
         decide(cluster, RecordsHome::Database(id)).await?;
     }

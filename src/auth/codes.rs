@@ -16,6 +16,9 @@ const USE: &[u8] = b"serverv2 verification codes 1";
 /// Makes hashes of codes; the same on all nodes that share a secret.
 pub struct CodeKey(Hmac<Sha256>);
 
+/// Characters of a short hash.
+const SHORT: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 impl CodeKey {
     /// A key of its own, derived from the secret of the tokens.
     pub fn new(secret: &Secret) -> Self {
@@ -28,6 +31,14 @@ impl CodeKey {
         // No address has a line break, so no two triples look the same.
         let text = format!("{purpose}\n{}\n{code}", email.as_str());
         CodeHash(self.0.clone().chain_update(text).finalize().into_bytes().into())
+    }
+
+    /// The same in six characters, for a table that has room for no more. They are never six digits, and
+    /// of a thousand million wrong codes one has the same.
+    pub fn short_hash(&self, email: &Email, purpose: Purpose, code: &str) -> String {
+        let CodeHash(hash) = self.hash(email, purpose, code);
+        let character = |byte: &u8| char::from(SHORT[usize::from(byte % 64)]);
+        std::iter::once('h').chain(hash.iter().take(5).map(character)).collect()
     }
 }
 

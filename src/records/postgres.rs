@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::{Answer, Binding, GivenCode, NewCode, Records, RecordsError};
+use crate::auth::CodeKey;
 use crate::config::Secret;
 
 mod codes;
@@ -62,6 +63,7 @@ const SESSION: &str = "set statement_timeout = '3s'; set lock_timeout = '2s'; \
 pub struct Postgres {
     cluster: Cluster,
     database: Arc<Database>,
+    codes: Arc<CodeKey>,
     door: Door,
 }
 
@@ -81,6 +83,7 @@ impl Postgres {
         cluster: Cluster,
         url: &Secret,
         connections_max: u32,
+        codes: Arc<CodeKey>,
         expected: Option<[u8; 16]>,
     ) -> Result<Self, DatabaseError> {
         let options = options(url.reveal()).ok_or(DatabaseError::Url)?;
@@ -123,7 +126,7 @@ impl Postgres {
                 }
             }
         }
-        Ok(Self { cluster, database, door: Door::default() })
+        Ok(Self { cluster, database, codes, door: Door::default() })
     }
 
     /// Which database it is, once that is known.
@@ -237,16 +240,20 @@ impl Records for Postgres {
     }
 
     fn create_code(&self, code: NewCode) -> Answer<'_, Option<Player>> {
-        Box::pin(async move { self.ask(codes::create(&self.database.pool, &code)).await })
+        Box::pin(
+            async move { self.ask(codes::create(&self.database.pool, &self.codes, &code)).await },
+        )
     }
 
     fn check_code(&self, code: GivenCode) -> Answer<'_, ()> {
-        Box::pin(async move { self.ask(codes::check(&self.database.pool, &code)).await })
+        Box::pin(
+            async move { self.ask(codes::check(&self.database.pool, &self.codes, &code)).await },
+        )
     }
 
     fn bind_email(&self, binding: Binding) -> Answer<'_, Issued> {
         Box::pin(async move {
-            let player = self.ask(codes::bind(&self.database.pool, &binding)).await?;
+            let player = self.ask(codes::bind(&self.database.pool, &self.codes, &binding)).await?;
             self.door.forget(player.id);
             self.issue(player, binding.lifetimes, None).await
         })
@@ -254,7 +261,7 @@ impl Records for Postgres {
 
     fn recover(&self, code: GivenCode, lifetimes: Lifetimes) -> Answer<'_, Issued> {
         Box::pin(async move {
-            let player = self.ask(codes::recover(&self.database.pool, &code)).await?;
+            let player = self.ask(codes::recover(&self.database.pool, &self.codes, &code)).await?;
             self.issue(player, lifetimes, None).await
         })
     }

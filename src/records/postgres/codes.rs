@@ -1,8 +1,9 @@
 //! Verification codes as rows of `email_verification_codes`, and the addresses they prove.
 //!
 //! The rules are those of the machine (`raft/machine/src/codes.rs`), in the database's own time. The table
-//! is the existing server's, and holds codes as they are; what it has no place for, wrong tries and the
-//! counts for the limits, stands beside it. All work on one address's code is one after the other.
+//! is the existing server's; in the place of a code it holds a keyed hash in as many characters. What it
+//! has no place for, wrong tries and the counts for the limits, stands beside it. A code that the existing
+//! server has put there as it is counts until its time is over. All work on one address's code is one after the other.
 
 use serverv2_machine::limits::{CODE_LIFE_MS, CODE_RESEND_MS, CODE_TRIES_MAX, CODE_WINDOW_MS};
 use serverv2_machine::{Email, Player, Purpose, Rejection};
@@ -10,10 +11,15 @@ use sqlx::{PgConnection, PgPool};
 
 use super::players::{self, Row, player_columns, player_of};
 use super::trouble::{Trouble, is_taken};
+use crate::auth::CodeKey;
 use crate::records::{Binding, GivenCode, NewCode};
 
 /// Puts a code in its place, if there may be one more; gives who is to be greeted.
-pub(super) async fn create(pool: &PgPool, new: &NewCode) -> Result<Option<Player>, Trouble> {
+pub(super) async fn create(
+    pool: &PgPool,
+    key: &CodeKey,
+    new: &NewCode,
+) -> Result<Option<Player>, Trouble> {
     let mut work = pool.begin().await?;
     take_turn(&mut work, &new.email, new.purpose).await?;
     let owner = players::by_email(&mut *work, &new.email).await?;
@@ -54,7 +60,7 @@ pub(super) async fn create(pool: &PgPool, new: &NewCode) -> Result<Option<Player
     let asking = new.player.filter(|_| new.purpose == Purpose::Bind);
     let inserted = sqlx::query(sql)
         .bind(new.email.as_str())
-        .bind(&new.code)
+        .bind(key.short_hash(&new.email, new.purpose, &new.code))
         .bind(asking.map(|player| player.to_string()).unwrap_or_default())
         .bind(new.purpose.to_string())
         .bind(ms(CODE_LIFE_MS));
@@ -68,17 +74,21 @@ pub(super) async fn create(pool: &PgPool, new: &NewCode) -> Result<Option<Player
 }
 
 /// Whether this is the code.
-pub(super) async fn check(pool: &PgPool, given: &GivenCode) -> Result<(), Trouble> {
+pub(super) async fn check(pool: &PgPool, key: &CodeKey, given: &GivenCode) -> Result<(), Trouble> {
     let mut work = pool.begin().await?;
-    let checked = checked(&mut work, given).await?;
+    let checked = checked(&mut work, key, given).await?;
     work.commit().await?;
     checked.map(|_| ()).map_err(Trouble::Refused)
 }
 
 /// Gives the address to the player, and uses the code up.
-pub(super) async fn bind(pool: &PgPool, binding: &Binding) -> Result<Player, Trouble> {
+pub(super) async fn bind(
+    pool: &PgPool,
+    key: &CodeKey,
+    binding: &Binding,
+) -> Result<Player, Trouble> {
     let mut work = pool.begin().await?;
-    let code = match checked(&mut work, &binding.code).await? {
+    let code = match checked(&mut work, key, &binding.code).await? {
         Ok(code) => code,
         Err(refused) => return finish(work, refused).await,
     };
@@ -108,9 +118,13 @@ pub(super) async fn bind(pool: &PgPool, binding: &Binding) -> Result<Player, Tro
 }
 
 /// Whose the address is; uses the code up.
-pub(super) async fn recover(pool: &PgPool, given: &GivenCode) -> Result<Player, Trouble> {
+pub(super) async fn recover(
+    pool: &PgPool,
+    key: &CodeKey,
+    given: &GivenCode,
+) -> Result<Player, Trouble> {
     let mut work = pool.begin().await?;
-    let code = match checked(&mut work, given).await? {
+    let code = match checked(&mut work, key, given).await? {
         Ok(code) => code,
         Err(refused) => return finish(work, refused).await,
     };
@@ -145,6 +159,7 @@ async fn take_turn(
 /// The code's row, if this is the code; counts a try that is wrong, which the caller must commit.
 async fn checked(
     work: &mut PgConnection,
+    key: &CodeKey,
     given: &GivenCode,
 ) -> Result<Result<String, Rejection>, Trouble> {
     take_turn(work, &given.email, given.purpose).await?;
@@ -157,7 +172,10 @@ async fn checked(
     if wrong >= i32::from(CODE_TRIES_MAX) {
         return Ok(Err(Rejection::CodeInvalid));
     }
-    if code == given.code {
+    let hash = |code: &str| key.short_hash(&given.email, given.purpose, code);
+    let is_plain = code.bytes().all(|byte| byte.is_ascii_digit());
+    // Hashes are compared, so how long it takes tells nothing about the code.
+    if (if is_plain { hash(&code) } else { code }) == hash(&given.code) {
         return Ok(Ok(id));
     }
     let sql = "insert into serverv2.code_tries (code_id, wrong) values ($1::uuid, 1) \
