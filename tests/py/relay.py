@@ -1,7 +1,8 @@
 """A mail relay for tests: takes every mail and says what was in it.
 
 Prints `PORT n` once it listens, then a JSON line for each mail: envelope, headers and parts, decoded by
-Python's own mail parser. Ends when its standard input is closed. `relay.py refuse` takes no recipient.
+Python's own mail parser. Ends when its standard input is closed. `relay.py refuse` takes no recipient,
+and nobody@ anywhere is never taken.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ class Handler:
         self.refuses = refuses
 
     async def handle_RCPT(self, server, session, envelope, address, options):
-        if self.refuses:
+        if self.refuses or address.startswith("nobody@"):
             return f"550 5.1.1 <{address}>: nobody here"
         envelope.rcpt_tos.append(address)
         return "250 OK"

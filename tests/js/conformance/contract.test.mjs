@@ -1,0 +1,48 @@
+// The wire contract, asked of a running server from outside: paragraph by paragraph, over HTTP and the
+// official Socket.IO client. README.md says how to point it at a server and what that must be set to.
+//
+// A request goes to any of the nodes, and so does a new socket: which, SEED decides.
+
+import { describe } from 'node:test'
+
+import { seed } from './support/environment.mjs'
+
+const SECTIONS = [
+  '1.1-http',
+  '1.3-operations',
+  '1.4-guards',
+  '1.5-rates',
+  '1.6-auth',
+  '1.7-email',
+  '1.8-sessions',
+  '1.9-reports',
+  '2-tokens',
+  '3.1-transport',
+  '3.2-handshake',
+  '3.3-acknowledgements',
+  '3.4-heartbeat',
+  '3.5-events',
+  '3.6-pushes',
+  '3.8-sessions',
+  '4-matchmaking',
+  '5.1-teams',
+  '5.3-selections',
+  '5.5-views',
+  '5.7-flow',
+  '5.8-clocks',
+  '9-email',
+  'bodies',
+]
+/** Sections at once, and tests of each at once: most of them wait for something. */
+const AT_ONCE = [8, 4]
+const TIMEOUT_MS = 60_000
+
+console.log(`SEED=${seed}`)
+const sections = await Promise.all(SECTIONS.map(async name => [name, await import(`./sections/${name}.mjs`)]))
+
+describe('contract', { concurrency: AT_ONCE[0], timeout: 10 * TIMEOUT_MS }, () => {
+  for (const [name, { tests }] of sections) describe(name, { concurrency: AT_ONCE[1] }, tests)
+})
+// It ends the nodes, one after the other, so nothing else may run.
+const { tests } = await import('./sections/10.27-restarts.mjs')
+describe('10.27-restarts', tests)

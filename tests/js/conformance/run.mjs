@@ -1,0 +1,50 @@
+// Runs the suite: against the server that BASE_URL names, or else against one node and then three of the
+// binary in SERVERV2_BIN. A failed run leaves its folder, with all logs, and says where.
+
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+import { start } from './support/servers.mjs'
+
+const SUITE = fileURLToPath(new URL('contract.test.mjs', import.meta.url))
+
+/** Gives whether all tests passed. */
+async function suite(env) {
+  const args = ['--test', '--test-reporter=spec', ...process.argv.slice(2), SUITE]
+  const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: 'inherit' })
+  const end = signal => child.kill(signal)
+  process.on('SIGINT', end).on('SIGTERM', end)
+  const code = await new Promise(resolve => child.once('exit', resolve))
+  process.off('SIGINT', end).off('SIGTERM', end)
+  return code === 0
+}
+
+async function against(nodes) {
+  const binary = process.env.SERVERV2_BIN
+  if (!binary) throw new Error('set SERVERV2_BIN to the server binary, or BASE_URL to a running server')
+  const folder = await mkdtemp(join(tmpdir(), 'serverv2-conformance-'))
+  const servers = await start({ binary, folder, nodes })
+  console.log(`=== conformance against ${nodes} node${nodes > 1 ? 's' : ''}: ${servers.env.BASE_URL}`)
+  let passed = false
+  try {
+    passed = await suite(servers.env)
+  } finally {
+    await servers.stop()
+    if (passed) await rm(folder, { recursive: true, force: true })
+    else console.log(`=== the logs of the servers are in ${folder}`)
+  }
+  return passed
+}
+
+const began = performance.now()
+let passed = true
+if (process.env.BASE_URL) {
+  passed = await suite({})
+} else {
+  for (const nodes of [1, 3]) passed = (await against(nodes)) && passed
+}
+console.log(`=== conformance ${passed ? 'passed' : 'FAILED'} after ${Math.round((performance.now() - began) / 1000)} s`)
+process.exitCode = passed ? 0 : 1
