@@ -3,9 +3,10 @@
 //
 // A request goes to any of the nodes, and so does a new socket: which, SEED decides.
 
-import { describe } from 'node:test'
+import { after, describe } from 'node:test'
 
 import { seed } from './support/environment.mjs'
+import { closeAll } from './support/socket.mjs'
 
 const SECTIONS = [
   '1.1-http',
@@ -38,6 +39,7 @@ const AT_ONCE = [8, 4]
 const TIMEOUT_MS = 60_000
 
 console.log(`SEED=${seed}`)
+after(closeAll)
 const sections = await Promise.all(SECTIONS.map(async name => [name, await import(`./sections/${name}.mjs`)]))
 
 describe('contract', { concurrency: AT_ONCE[0], timeout: 10 * TIMEOUT_MS }, () => {

@@ -3,11 +3,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { duel, alone } from '../support/battle.mjs'
+import { Player, alone, duel } from '../support/battle.mjs'
 import { nodes, processes, without } from '../support/environment.mjs'
 import { send } from '../support/http.mjs'
 import { claimsOf, registered, sign } from '../support/players.mjs'
-import { Player } from '../support/battle.mjs'
 import { Connection, pause, within } from '../support/socket.mjs'
 
 const RESTART_MS = 30_000
@@ -39,7 +38,7 @@ export function tests() {
       const connection = await Connection.open({ node: away, query: { playerId: id }, auth: { token } })
       await connection.ok('getServerState')
       connection.close()
-      const [a, b] = [await Player.create({ node: away }), await Player.create({ node: away, team: 1 })]
+      const [a, b] = [await Player.create({ among: [away] }), await Player.create({ among: [away], team: 1 })]
       await alone(nodes, async () => {
         await a.join()
         await b.join()

@@ -18,7 +18,8 @@ async function raw(playerId) {
   const frames = []
   let news = () => {}
   socket.on('message', data => (frames.push(data.toString()), news()))
-  socket.on('error', () => {})
+  socket.on('error', error => (frames.push(`error ${error.message}`), news()))
+  socket.on('close', code => (frames.push(`closed ${code}`), news()))
   const next = async (what, wanted) => {
     const found = new Promise(resolve => {
       news = () => {
@@ -27,7 +28,9 @@ async function raw(playerId) {
       }
       news()
     })
-    return await within(what, found)
+    return await within(what, found).catch(error => {
+      throw new Error(`${error.message}, but ${JSON.stringify(frames)}`)
+    })
   }
   const open = await next('open packet', frame => frame.startsWith('0'))
   return { socket, frames, next, open: JSON.parse(open.slice(1)) }
@@ -49,11 +52,11 @@ export function tests() {
     socket.terminate()
   })
 
-  test('3.1 raw frames: 40 is answered by 40 with a sid, 42 with an id by 43, and both pings are there', async () => {
+  test('3.1 raw frames: 40 is answered by 40 with a sid, 42 with an id by 43, and the server pings', async () => {
     const { socket, next } = await raw((await guest()).playerId)
+    // In the same instant in which it is accepted: the handlers must be there.
+    socket.on('message', data => data.toString().startsWith('40') && socket.send('420["getServerState"]'))
     socket.send('40')
-    // In the same instant: the handlers must be there.
-    socket.send('420["getServerState"]')
     const accepted = await next('accepted', frame => frame.startsWith('40'))
     assert.equal(typeof JSON.parse(accepted.slice(2)).sid, 'string')
     const answer = await next('answer', frame => frame.startsWith('430'))

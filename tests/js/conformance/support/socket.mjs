@@ -21,6 +21,10 @@ export async function within(what, promise, ms = DEADLINE_MS) {
   return await Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
+/** All that are open: a test that fails must not keep the process. */
+const open = new Set()
+export const closeAll = () => open.forEach(connection => connection.close())
+
 export class Connection {
   /** What arrived, in order: `{name, arg, at}`; also `connect`, `disconnect` and `connect_error`. */
   events = []
@@ -41,6 +45,7 @@ export class Connection {
     })
     for (const name of PUSHES) this.socket.on(name, (...args) => this.#record(name, ...args))
     attach?.(this.socket)
+    open.add(this)
     this.socket.connect()
   }
 
@@ -121,6 +126,7 @@ export class Connection {
   }
 
   close() {
+    open.delete(this)
     this.socket.close()
   }
 }
