@@ -14,7 +14,7 @@ TEST_THREADS ?= 6
 # Idle sockets, battles and seconds.
 LOAD ?= 10000 500 60
 
-.PHONY: help demo test check fix load setup test-rust test-clients
+.PHONY: help demo test check fix load setup test-rust test-clients conformance
 
 help: ## Print what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ demo: ## Build, then show a battle on three nodes that survives kill -9 of their
 	cargo build --locked --bin serverv2
 	"$(SERVER)" demo
 
-test: setup test-rust test-clients ## Install what the tests need, then run all of them.
+test: setup test-rust test-clients conformance ## Install what the tests need, then run all of them.
 
 check: ## Format, lints, licences: reads only.
 	cargo fmt --all --check
@@ -48,3 +48,9 @@ test-clients: ## Clients that others wrote: socket.io-client and python-socketio
 	@# As the tests build it: dependencies with other features would all be built once more.
 	cargo test --locked --workspace --no-run
 	SERVERV2_BIN="$(SERVER)" bash tests/setup/run-clients.sh
+
+conformance: ## The contract, asked of BASE_URL=http://…[,…], or else of one and of three nodes built here.
+ifndef BASE_URL
+	cargo test --locked --workspace --no-run
+endif
+	SERVERV2_BIN="$(SERVER)" BASE_URL="$(BASE_URL)" bash tests/setup/run-conformance.sh $(CONFORMANCE)

@@ -3,7 +3,9 @@
 //
 // A request goes to any of the nodes, and so does a new socket: which, SEED decides.
 
-import { after, describe } from 'node:test'
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { after, describe, test } from 'node:test'
 
 import { seed } from './support/environment.mjs'
 import { closeAll } from './support/socket.mjs'
@@ -37,14 +39,23 @@ const SECTIONS = [
 /** Sections at once, and tests of each at once: most of them wait for something. */
 const AT_ONCE = [8, 4]
 const TIMEOUT_MS = 60_000
+const CHECKLIST_ROWS = 27
 
 console.log(`SEED=${seed}`)
 after(closeAll)
 const sections = await Promise.all(SECTIONS.map(async name => [name, await import(`./sections/${name}.mjs`)]))
 
+test('10 every row of the checklist has a test', async () => {
+  const files = [...SECTIONS, 'restarts'].map(name => readFile(new URL(`sections/${name}.mjs`, import.meta.url), 'utf8'))
+  const titles = (await Promise.all(files)).join().match(/\(rows? [0-9, ]+\)/g)
+  const rows = new Set(titles.flatMap(title => title.match(/[0-9]+/g).map(Number)))
+  const missing = Array.from({ length: CHECKLIST_ROWS }, (_, at) => at + 1).filter(row => !rows.has(row))
+  assert.deepEqual(missing, [])
+})
+
 describe('contract', { concurrency: AT_ONCE[0], timeout: 10 * TIMEOUT_MS }, () => {
   for (const [name, { tests }] of sections) describe(name, { concurrency: AT_ONCE[1] }, tests)
 })
 // It ends the nodes, one after the other, so nothing else may run.
-const { tests } = await import('./sections/10.27-restarts.mjs')
-describe('10.27-restarts', tests)
+const { tests } = await import('./sections/restarts.mjs')
+describe('restarts', tests)

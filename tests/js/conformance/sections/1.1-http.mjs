@@ -64,7 +64,7 @@ export function tests() {
     assert.deepEqual(succeeds(renamed, '玩家名称更新成功').data, { playerId, playerName: 'Änne Ä' })
   })
 
-  test('1.1 CORS: an allowed origin is named, with credentials and Vary (10.5)', async () => {
+  test('1.1 CORS: an allowed origin is named, with credentials and Vary (row 5)', async () => {
     const answer = await send('POST', `${API}/auth/create-guest`, { headers: { origin: allowedOrigin } })
     assert.equal(answer.status, 200)
     assert.equal(answer.headers['access-control-allow-origin'], allowedOrigin)
@@ -72,7 +72,7 @@ export function tests() {
     assert.ok(vary(answer).includes('origin'))
   })
 
-  test('1.1 CORS: a foreign or missing origin is served without Allow-Origin (10.5)', async () => {
+  test('1.1 CORS: a foreign or missing origin is served without Allow-Origin (row 5)', async () => {
     for (const headers of [{ origin: FOREIGN }, {}]) {
       const answer = await send('POST', `${API}/auth/create-guest`, { headers })
       assert.equal(answer.status, 200)
@@ -83,7 +83,7 @@ export function tests() {
     }
   })
 
-  test('1.1 CORS: a preflight on any path is 204 and echoes the wanted headers (10.5)', async () => {
+  test('1.1 CORS: a preflight on any path is 204 and echoes the wanted headers (row 5)', async () => {
     for (const path of ['/health', `${API}/auth/create-guest`, '/nowhere', '/socket.io/']) {
       const wanted = 'authorization, x-anything'
       const headers = { 'access-control-request-headers': wanted, 'access-control-request-method': 'PUT' }
@@ -100,7 +100,7 @@ export function tests() {
     }
   })
 
-  test('1.1 CORS: Socket.IO shares the list (10.5)', async () => {
+  test('1.1 CORS: Socket.IO shares the list (row 5)', async () => {
     const { playerId } = await guest()
     const path = `/socket.io/?EIO=4&transport=polling&playerId=${playerId}`
     const node = anyNode()

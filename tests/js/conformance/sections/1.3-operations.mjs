@@ -4,11 +4,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { nodes, quickNodes, without } from '../support/environment.mjs'
-import { bodyOf, send, answers } from '../support/http.mjs'
-import { within, pause } from '../support/socket.mjs'
+import { answers, bodyOf, send } from '../support/http.mjs'
+import { pause, within } from '../support/socket.mjs'
 
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
-const STATS = { instances: ['total', 'healthy', 'unhealthy'], players: ['total', 'connected', 'disconnected'], rooms: ['total', 'waiting', 'active', 'ended'], matchmaking: ['queueSize', 'averageWaitTime'] }
+const STATS = {
+  instances: ['total', 'healthy', 'unhealthy'],
+  players: ['total', 'connected', 'disconnected'],
+  rooms: ['total', 'waiting', 'active', 'ended'],
+  matchmaking: ['queueSize', 'averageWaitTime'],
+}
 
 function checkStats(stats) {
   assert.deepEqual(Object.keys(stats).sort(), Object.keys(STATS).sort())
@@ -57,10 +62,23 @@ export function tests() {
   test('1.3 GET /metrics is Prometheus text', async () => {
     const answer = await send('GET', '/metrics')
     assert.equal(answer.status, 200)
-    assert.match(answer.headers['content-type'], /^text\/plain/)
+    assert.equal(answer.headers['content-type'], 'text/plain; charset=utf-8')
     for (const line of answer.text.split('\n').filter(line => line && !line.startsWith('#'))) {
       assert.match(line, /^[a-zA-Z_:][a-zA-Z0-9_:]*(\{.*\})? \S+( \d+)?$/)
     }
+  })
+
+  test('1.3 GET /metrics answers with cluster mode off, too (ours)', { skip: without.quickAlone }, async () => {
+    assert.equal((await send('GET', '/metrics', { among: quickNodes })).status, 200)
+  })
+
+  test('1.3 GET /api-docs.json is an OpenAPI document, and /api-docs/ shows it', { skip: without.apiDocs }, async () => {
+    const document = await send('GET', '/api-docs.json')
+    assert.equal(document.status, 200)
+    assert.match(bodyOf(document).openapi, /^3\./)
+    const page = await send('GET', '/api-docs/')
+    assert.equal(page.status, 200)
+    assert.match(page.headers['content-type'], /^text\/html/)
   })
 
   test('1.11 (later, built) GET /ready says ready', async () => {

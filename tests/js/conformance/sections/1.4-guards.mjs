@@ -36,7 +36,7 @@ export function tests() {
     succeeds(await rename(playerId, { token: 'nonsense' }), '玩家名称更新成功')
   })
 
-  test('1.4 smart: a registered player needs a token, his own and a good one (10.3)', { skip: without.secretAndMailbox }, async () => {
+  test('1.4 smart: a registered player needs a token, his own and a good one (row 3)', { skip: without.secretAndMailbox }, async () => {
     const { id, accessToken } = await registered()
     refuses(await rename(id), 401, '注册用户需要提供访问令牌', 'TOKEN_REQUIRED_FOR_REGISTERED_USER')
     const expired = sign(claimsOf(id, { iat: now() - 7200, exp: now() - 3600 }))

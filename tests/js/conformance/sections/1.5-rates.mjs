@@ -27,7 +27,7 @@ function tooMany(answer) {
 }
 
 export function tests() {
-  test(`1.5 request ${rateLimits.auth + 1} to /auth within 60 s is 429 with retryAfter (10.4)`, { skip: without.addresses }, async () => {
+  test(`1.5 request ${rateLimits.auth + 1} to /auth within 60 s is 429 with retryAfter (row 4)`, { skip: without.addresses }, async () => {
     const at = { node: anyNode(), from: ownAddress() }
     await exhaust(CHECK, rateLimits.auth, at)
     tooMany(await send('GET', CHECK, at))

@@ -1,4 +1,4 @@
-// 1.6: accounts and tokens over REST (10.1).
+// 1.6: accounts and tokens over REST (row 1).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,4 +1,4 @@
-// 1.7: binding an address and coming back by it (10.1, 10.2).
+// 1.7: binding an address and coming back by it (rows 1, 2).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -168,7 +168,7 @@ export function tests() {
     refuses(await post('/unbind', { playerId: id }, { token }), 403, '此功能仅限注册用户使用', 'REGISTERED_USER_REQUIRED')
   })
 
-  test('1.7 a guest needs no token, a registered player does, an unbound one does not (10.2)', { skip: without.mailbox }, async () => {
+  test('1.7 a guest needs no token, a registered player does, an unbound one does not (row 2)', { skip: without.mailbox }, async () => {
     const rename = (id, token) => send('PUT', `${API}/auth/update-player-name`, { json: { playerId: id, name: 'Ann' }, token })
     const enter = async (playerId, token) => {
       const connection = await Connection.open({ query: { playerId }, ...(token && { auth: { token } }) })

@@ -1,4 +1,4 @@
-// 1.8: who is connected, for the player himself and for admins (10.1).
+// 1.8: who is connected, for the player himself and for admins (row 1).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,4 +1,4 @@
-// 1.9 and 6: battle reports (10.26). Where they are off, every path of theirs is unknown.
+// 1.9 and 6: battle reports (row 26). Where they are off, every path of theirs is unknown.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -53,7 +53,7 @@ export function tests() {
     for (const path of PATHS) assert.equal((await send('GET', API + path)).status, 404, path)
   })
 
-  test('6.1 a report is open from the creation of the room on: abandoned, disconnect (10.26)', { skip }, async () => {
+  test('6.1 a report is open from the creation of the room on: abandoned, disconnect (row 26)', { skip }, async () => {
     const { a, b, room, close } = await duel()
     const { data } = await eventually('open report', `/players/${a.id}/battles`, ({ body }) => body.total === 1)
     assert.deepEqual(Object.keys(data[0]).sort(), ITEM)
@@ -65,7 +65,7 @@ export function tests() {
     close()
   })
 
-  test('6.1 a report is closed at the end, with result, reason, messages and the final state (10.26)', { skip }, async () => {
+  test('6.1 a report is closed at the end, with result, reason, messages and the final state (row 26)', { skip }, async () => {
     const fight = await surrendered()
     const { a, b } = fight
     const record = await reported(fight)
@@ -79,7 +79,7 @@ export function tests() {
     assert.equal(record.final_state.status, 'Ended', 'the state, not the last delta (quirk, fixed)')
   })
 
-  test('1.9 /battles: full rows, newest first, in pages (10.26)', { skip }, async () => {
+  test('1.9 /battles: full rows, newest first, in pages (row 26)', { skip }, async () => {
     await reported(await surrendered())
     await reported(await surrendered())
     const { body } = await get('/battles?limit=2')
@@ -110,7 +110,7 @@ export function tests() {
     }
   })
 
-  test('1.9 /players/{id}/battles: both players\' views, who won (10.26)', { skip }, async () => {
+  test('1.9 /players/{id}/battles: both players\' views, who won (row 26)', { skip }, async () => {
     const fight = await surrendered()
     await reported(fight)
     const { a, b } = fight

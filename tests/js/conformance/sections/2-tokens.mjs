@@ -1,4 +1,4 @@
-// 2: tokens, also those of the existing server (10.3).
+// 2: tokens, also those of the existing server (row 3).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -36,7 +36,7 @@ export function tests() {
     assert.deepEqual([days(accessToken), days(refreshToken), expiresIn], [180, 365, 15_552_000])
   })
 
-  test('2.2 a token that the existing server signed is accepted, at REST and at the handshake (10.3)', { skip: without.secretAndMailbox }, async () => {
+  test('2.2 a token that the existing server signed is accepted, at REST and at the handshake (row 3)', { skip: without.secretAndMailbox }, async () => {
     const { id, email } = await registered()
     const token = sign(claimsOf(id, { isRegistered: true, email }))
     answers(await verify(token), 200, { success: true, valid: true, data: { playerId: id, isRegistered: true, email } })
@@ -47,7 +47,7 @@ export function tests() {
     succeeds(await refresh(old), '令牌刷新成功')
   })
 
-  test('2.4 wrong secret, expired, no playerId, no signature, another algorithm: refused (10.3)', { skip: without.secret }, async () => {
+  test('2.4 wrong secret, expired, no playerId, no signature, another algorithm: refused (row 3)', { skip: without.secret }, async () => {
     const { playerId } = await guest()
     const { playerId: _, ...nobody } = claimsOf(playerId)
     const [header, claims] = sign(claimsOf(playerId)).split('.')

@@ -92,7 +92,7 @@ export function tests() {
   })
 
   for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
-    test(`3.1 a whole battle with the official client by ${transports.join(', then ')} (10.1)`, async () => {
+    test(`3.1 a whole battle with the official client by ${transports.join(', then ')} (row 1)`, async () => {
       const { a, b, asked, close } = await duel({ a: { transports }, b: { transports } })
       const [end, same] = await Promise.all([a.play({ after: asked - 1 }), b.play({ after: asked - 1 })])
       assert.deepEqual(end.data, same.data)

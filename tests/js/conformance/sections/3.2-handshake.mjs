@@ -1,4 +1,4 @@
-// 3.2: who is let in, and the literal words for who is not (10.6).
+// 3.2: who is let in, and the literal words for who is not (row 6).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -24,16 +24,16 @@ export function tests() {
   for (const transports of [['websocket'], ['polling']]) {
     const [way] = transports
 
-    test(`3.2 without playerId: PLAYER_ID_REQUIRED, by ${way} (10.6.1)`, async () => {
+    test(`3.2 without playerId: PLAYER_ID_REQUIRED, by ${way} (row 6)`, async () => {
       await refuses({ transports }, 'PLAYER_ID_REQUIRED')
       await refuses({ transports, query: { playerId: '' }, auth: { token: 'x' } }, 'PLAYER_ID_REQUIRED')
     })
 
-    test(`3.2 unknown player: PLAYER_NOT_FOUND, by ${way} (10.6.2)`, async () => {
+    test(`3.2 unknown player: PLAYER_NOT_FOUND, by ${way} (row 6)`, async () => {
       for (const playerId of [NOBODY, 'x', '玩家']) await refuses({ transports, query: { playerId } }, 'PLAYER_NOT_FOUND')
     })
 
-    test(`3.2 a registered player: no token, a bad, a good one, by ${way} (10.3, 10.6.3, 10.6.4, 10.6.7)`, { skip: without.secretAndMailbox }, async () => {
+    test(`3.2 a registered player: no token, a bad, a good one, by ${way} (rows 3, 6)`, { skip: without.secretAndMailbox }, async () => {
       const { id, accessToken } = await registered()
       const query = { playerId: id }
       await refuses({ transports, query }, 'TOKEN_REQUIRED_FOR_REGISTERED_USER')
@@ -48,7 +48,7 @@ export function tests() {
     })
   }
 
-  test('3.2 a revoked token: TOKEN_BLACKLISTED, at any node (10.6.6)', { skip: without.mailbox }, async () => {
+  test('3.2 a revoked token: TOKEN_BLACKLISTED, at any node (row 6)', { skip: without.mailbox }, async () => {
     const { id, accessToken: token } = await registered()
     assert.equal((await send('POST', `${API}/auth/logout`, { token })).status, 200)
     await refuses({ query: { playerId: id }, auth: { token } }, 'TOKEN_BLACKLISTED')
@@ -77,7 +77,7 @@ export function tests() {
     connection.close()
   })
 
-  test('3.2 a question in the same tick as connect is answered (10.7)', async () => {
+  test('3.2 a question in the same tick as connect is answered (row 7)', async () => {
     for (const transports of [['websocket'], ['polling']]) {
       for (let round = 0; round < 5; round += 1) {
         const { playerId } = await guest()

@@ -23,7 +23,7 @@ export function tests() {
     assert.ok(socket.connected)
   }))
 
-  test('10.2 (3.3) something that is no callback in its place is ignored', withPlayers(1, async player => {
+  test('3.3, 10.2 something that is no callback in its place is ignored', withPlayers(1, async player => {
     for (const odd of [5, null, 'callback', [], {}]) player.connection.socket.emit('getServerState', odd)
     await player.ok('getServerState')
   }))

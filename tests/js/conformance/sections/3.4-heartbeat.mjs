@@ -1,4 +1,4 @@
-// 3.4: the application's own heartbeat (10.8).
+// 3.4: the application's own heartbeat (row 8).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -10,7 +10,7 @@ const PERIOD_MS = 5_000
 const SLACK_MS = 1_500
 
 export function tests() {
-  test('3.4 a ping every 5 s, the first 5 s after the connection; who answers stays (10.8)', async () => {
+  test('3.4 a ping every 5 s, the first 5 s after the connection; who answers stays (row 8)', async () => {
     const { playerId } = await guest()
     const connection = await Connection.open({ query: { playerId } })
     const began = connection.events[0].at
@@ -27,7 +27,7 @@ export function tests() {
   })
 
   for (const transports of [['websocket'], ['polling']]) {
-    test(`3.4 who does not answer is closed between 10 and 16 s, by ${transports} (10.8)`, async () => {
+    test(`3.4 who does not answer is closed between 10 and 16 s, by ${transports} (row 8)`, async () => {
       const { playerId } = await guest()
       // The server counts from when it has accepted, which is after this.
       const began = performance.now()

@@ -43,7 +43,7 @@ export function tests() {
     }
   }))
 
-  test('3.5.2 joinMatchmaking: what the game data lacks is refused (10.9)', withPlayers(1, async player => {
+  test('3.5.2 joinMatchmaking: what the game data lacks is refused (row 9)', withPlayers(1, async player => {
     for (const change of [{ species: 'pet_nobody' }, { skills: ['skill_nothing'] }, { ability: 'mark_nothing' }, { emblem: 'mark_nothing' }]) {
       const [first, ...rest] = player.team.team
       const team = { ...player.team, team: [{ ...first, ...change }, ...rest] }
@@ -51,7 +51,7 @@ export function tests() {
     }
   }))
 
-  test('3.9 (10.1) joinMatchmaking: the wrapped payload of later clients is taken, whatever its ruleSetId', withPlayers(1, player =>
+  test('3.9, 10.1 joinMatchmaking: the wrapped payload of later clients is taken, whatever its ruleSetId', withPlayers(1, player =>
     alone(player.among, async () => {
       for (const more of [{}, { ruleSetId: 'standard' }, { ruleSetId: 'casual_standard_ruleset' }, { ruleSetId: 'nothing' }]) {
         const data = await player.ok('joinMatchmaking', { playerSchema: player.team, ...more })
@@ -60,7 +60,7 @@ export function tests() {
       await player.ok('cancelMatchmaking')
     })))
 
-  test('3.5.3 cancelMatchmaking: CANCELED also for who is not queued (10.12)', withPlayers(1, async player => {
+  test('3.5.3 cancelMatchmaking: CANCELED also for who is not queued (row 12)', withPlayers(1, async player => {
     for (let times = 0; times < 2; times += 1) assert.deepEqual(await player.ok('cancelMatchmaking'), { status: 'CANCELED' })
   }))
 
@@ -87,7 +87,7 @@ export function tests() {
     assert.deepEqual([answer.status, answer.code], ['ERROR', 'ROOM_NOT_FOUND'])
   }))
 
-  test('3.5.4 ready: acknowledged where a callback is given, and again without effect (10.1)', withPair(async ({ a, b }) => {
+  test('3.5.4 ready: acknowledged where a callback is given, and again without effect (row 1)', withPair(async ({ a, b }) => {
     assert.deepEqual(await a.ok('ready'), { status: 'READY' })
     assert.deepEqual(await a.ok('ready'), { status: 'READY' })
     assert.equal((await a.ok('getState')).status, 'Unstarted')
@@ -97,7 +97,7 @@ export function tests() {
     assert.equal(a.story.filter(({ message }) => message.type === 'BATTLE_START').length, 1)
   }))
 
-  test('3.5.5 submitPlayerSelection: malformed, foreign or with another key is INVALID_SELECTION_DATA (10.19)', withDuel(async ({ a, b }) => {
+  test('3.5.5 submitPlayerSelection: malformed, foreign or with another key is INVALID_SELECTION_DATA (row 19)', withDuel(async ({ a, b }) => {
     const [skill] = await a.available()
     const { target: _, ...untargeted } = skill
     const bad = [{}, null, 5, [], 'surrender', { type: 'surrender' }, { type: 'win', player: a.id }, untargeted, b.surrender, { ...skill, player: b.id }, { ...skill, more: 1 }, { ...skill, target: 'both' }, { ...skill, skill: 5 }, { type: 'switch-pet', player: a.id, pet: 'x' }, { ...a.surrender, player: 'x' }]

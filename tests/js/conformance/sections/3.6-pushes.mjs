@@ -29,7 +29,7 @@ export function tests() {
     }
   }))
 
-  test('3.6 BATTLE_END precedes roomClosed, and each session gets exactly one of each (10.22)', async () => {
+  test('3.6 BATTLE_END precedes roomClosed, and each session gets exactly one of each (row 22)', async () => {
     const { a, b, room, asked, close } = await duel()
     await Promise.all([a.play({ after: asked - 1 }), b.play({ after: asked - 1 })])
     for (const { connection } of [a, b]) {

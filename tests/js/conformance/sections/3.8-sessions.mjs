@@ -12,7 +12,7 @@ import { pause, within } from '../support/socket.mjs'
 const ABOUT_A_SECOND_MS = 1_500
 
 export function tests() {
-  test('3.8 a second login of the player does not disturb the first, nor its battle (10.25)', async () => {
+  test('3.8 a second login of the player does not disturb the first, nor its battle (row 25)', async () => {
     const { a, b, asked, close } = await duel()
     const first = a.connection
     for (let times = 0; times < 2; times += 1) {
@@ -27,7 +27,7 @@ export function tests() {
     close()
   })
 
-  test('3.8 the same session twice: the newer socket gets the messages, and the older one\'s close does no harm (10.25)', async () => {
+  test('3.8 the same session twice: the newer socket gets the messages, and the older one\'s close does no harm (row 25)', async () => {
     const { a, b, asked, close } = await duel()
     const older = a.connection
     const newer = await a.connect({ node: anyNode(a.among, older.node) })
@@ -58,7 +58,7 @@ export function tests() {
   })
 
   for (const [what, start] of [['running', duel], ['not started', pair]]) {
-    test(`3.8 who disconnects and stays away loses, ${what}: BATTLE_END with surrender, then roomClosed, once (10.23)`, { skip: without.quick }, async () => {
+    test(`3.8 who disconnects and stays away loses, ${what}: BATTLE_END with surrender, then roomClosed, once (row 23)`, { skip: without.quick }, async () => {
       const { a, b, room, close } = await start({ among: quickNodes })
       // Clocks of 2 s would end it too: nobody is to be late.
       const left = performance.now()
@@ -82,7 +82,7 @@ export function tests() {
     })
   }
 
-  test('3.10 who comes back within the grace, to any node, goes on from getState (10.24)', async () => {
+  test('3.10 who comes back within the grace, to any node, goes on from getState (row 24)', async () => {
     const { a, b, close } = await duel()
     await a.submit((await a.available())[0])
     a.close()
@@ -100,13 +100,14 @@ export function tests() {
     close()
   })
 
-  test('3.10 within the grace nothing is lost; after it, defeat (10.24)', { skip: without.quickGrace }, async () => {
+  test('3.10 within the grace nothing is lost; after it, defeat (row 24)', { skip: without.quickGrace }, async () => {
     const { a, b, close } = await duel({ among: quickNodes })
     const left = performance.now()
     a.close()
     const end = await b.connection.push('battleEvent', ({ type }) => type === 'BATTLE_END')
     assert.ok(end.at - left > quickGrace * 1000 - 200, `${end.at - left} ms`)
     assert.deepEqual(end.arg.data, { winner: b.id, reason: 'surrender' })
+    await b.connection.push('roomClosed')
     await a.connect()
     await a.fails('getState', [], 'GET_STATE_ERROR', 'BATTLE_NOT_FOUND')
     close()

@@ -14,7 +14,7 @@ const QUIET_MS = 700
 const matches = player => player.connection.count('matchSuccess')
 
 export function tests() {
-  test('4.2 two players, on different nodes, are paired once; both get the room, A is the older entry (10.10)', withPair(async ({ a, b, room }) => {
+  test('4.2 two players, on different nodes, are paired once; both get the room, A is the older entry (row 10)', withPair(async ({ a, b, room }) => {
     if (nodes.length > 1) assert.notEqual(a.connection.node, b.connection.node)
     assert.match(room, NANOID)
     for (const player of [a, b]) {
@@ -26,7 +26,7 @@ export function tests() {
     for (const player of [a, b]) assert.deepEqual(await player.ok('cancelMatchmaking'), { status: 'CANCELED' })
   }))
 
-  test('4.2 the joiner hears QUEUED before matchSuccess (10.9)', async () => {
+  test('4.2 the joiner hears QUEUED before matchSuccess (row 9)', async () => {
     for (let round = 0; round < 5; round += 1) {
       const [a, b] = [await Player.create(), await Player.create()]
       await alone(a.among, async () => {
@@ -42,7 +42,7 @@ export function tests() {
     }
   })
 
-  test('4.1 two sessions of one player are never paired; entries are served oldest first (10.11)', async () => {
+  test('4.1 two sessions of one player are never paired; entries are served oldest first (row 11)', async () => {
     const first = await Player.create()
     const second = await Player.create({ id: first.id })
     const [third, fourth] = [await Player.create({ team: 1 }), await Player.create({ team: 1 })]
@@ -80,7 +80,7 @@ export function tests() {
     for (const player of [first, second, third]) player.close()
   })
 
-  test('3.5.3 a cancelled session is not paired (10.12)', withPlayers(2, (a, b) =>
+  test('3.5.3 a cancelled session is not paired (row 12)', withPlayers(2, (a, b) =>
     alone(a.among, async () => {
       await a.join()
       assert.deepEqual(await a.ok('cancelMatchmaking'), { status: 'CANCELED' })
@@ -111,7 +111,7 @@ export function tests() {
     b.close()
   })
 
-  test('4.2 many at once: everybody is paired, once, and each pair agrees (10.10)', async () => {
+  test('4.2 many at once: everybody is paired, once, and each pair agrees (row 10)', async () => {
     const players = []
     for (let number = 0; number < 10; number += 1) players.push(await Player.create({ node: anyNode(), team: number % 4 }))
     await alone(nodes, async () => {
@@ -140,7 +140,7 @@ export function tests() {
     close()
   })
 
-  test('4.3 a battle waits for ready, and can be looked at from matchSuccess on (10.13, 10.14)', withPair(async ({ a, b }) => {
+  test('4.3 a battle waits for ready, and can be looked at from matchSuccess on (rows 13, 14)', withPair(async ({ a, b }) => {
     await a.ok('ready')
     await pause(QUIET_MS)
     for (const [player, other] of [[a, b], [b, a]]) {

@@ -1,4 +1,4 @@
-// 5.1: what a team must be, and what is said of one that is not (10.9).
+// 5.1: what a team must be, and what is said of one that is not (row 9).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

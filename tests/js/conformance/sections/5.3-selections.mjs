@@ -1,4 +1,4 @@
-// 5.3: what may be chosen when (10.19).
+// 5.3: what may be chosen when (row 19).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -74,7 +74,7 @@ export function tests() {
     assert.equal(b.story.filter(({ message }) => message.type === 'BATTLE_END').length, 0)
   }))
 
-  test('5.3 switch phases: forced offers switches and surrender (ours), a bonus do-nothing first (10.18)', async () => {
+  test('5.3 switch phases: forced offers switches and surrender (ours), a bonus do-nothing first (row 18)', async () => {
     const { a, b, asked, close } = await duel({ a: { team: plain('quick', LONG_LIFE, LONG_LIFE) }, b: { team: plain('slow', 1, LONG_LIFE, LONG_LIFE) } })
     const [mine, theirs] = [(await a.available())[0], (await b.available())[0]]
     await Promise.all([a.submit(mine), b.submit(theirs)])

@@ -76,7 +76,7 @@ function checkStory(viewer, other, order) {
 
 export function tests() {
   for (let round = 1; round <= 3; round += 1) {
-    test(`5.6 a whole battle: numbers, deltas, choices and secrets, ${round} of 3 (10.15, 10.16, 10.17, 10.18)`, async () => {
+    test(`5.6 a whole battle: numbers, deltas, choices and secrets, ${round} of 3 (rows 15, 16, 17, 18)`, async () => {
       const { a, b, close } = await duel({ a: { team: round }, b: { team: round - 1 } })
       const each = player => async () => {
         // In this instant the choices are there, and the patched state is the server's.

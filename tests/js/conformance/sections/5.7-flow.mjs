@@ -109,7 +109,7 @@ export function tests() {
     close()
   })
 
-  test('5.7 surrender takes effect only when the opponent has chosen: BATTLE_END without TURN_END (10.20)', async () => {
+  test('5.7 surrender takes effect only when the opponent has chosen: BATTLE_END without TURN_END (row 20)', async () => {
     const { a, b, asked, close } = await duel()
     await a.submit(a.surrender)
     assert.equal((await b.ok('getState')).status, 'On')
@@ -121,7 +121,7 @@ export function tests() {
     close()
   })
 
-  test('5.7 both surrender: A\'s is read first, B wins (10.20)', async () => {
+  test('5.7 both surrender: A\'s is read first, B wins (row 20)', async () => {
     const { a, b, close } = await duel()
     await Promise.all([b.submit(b.surrender), a.submit(a.surrender)])
     const { data } = await a.type('BATTLE_END')

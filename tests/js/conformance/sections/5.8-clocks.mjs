@@ -1,9 +1,9 @@
-// 5.8: clocks, and what happens when they run out (10.21). Most of it needs short ones.
+// 5.8: clocks, and what happens when they run out (row 21). Most of it needs short ones.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { duel, withDuel, withPair } from '../support/battle.mjs'
+import { asks, duel, withDuel, withPair } from '../support/battle.mjs'
 import { quickNodes, without } from '../support/environment.mjs'
 import { NOBODY } from '../support/players.mjs'
 import { pause } from '../support/socket.mjs'
@@ -43,21 +43,35 @@ export function tests() {
     assert.ok(ran.remainingTotalTime < other.remainingTotalTime, 'a running one does not')
   }))
 
-  test('5.8 while an animation is active no clock advances, and no state changes (10.21)', withDuel(async ({ a, b }) => {
+  test('5.8 while an animation is active no clock advances, and no state changes (row 21)', withDuel(async ({ b }) => {
     const animationId = await b.ok('startAnimation', { source: NOBODY, expectedDuration: 15_000, ownerId: b.id })
-    const before = await states(a)
+    const before = await states(b)
     await pause(500)
-    const during = await states(a)
+    const during = await states(b)
     assert.deepEqual(during.map(({ state }) => state), ['running', 'running'])
     for (const at of [0, 1]) assert.equal(during[at].remainingTurnTime, before[at].remainingTurnTime)
     b.connection.socket.emit('endAnimation', { animationId, actualDuration: 500 })
     await b.ok('getState')
     await pause(300)
-    const after = await states(a)
+    const after = await states(b)
     for (const at of [0, 1]) assert.ok(after[at].remainingTurnTime < during[at].remainingTurnTime)
   }))
 
-  test('5.8 turn time used up: the first available choice is made, for both (10.21)', { skip }, async () => {
+  test('5.8 an animation that is active when a turn begins defers its clocks: paused, then the whole turn', withDuel(async ({ a, b, asked }) => {
+    const { turnTimeLimit } = await limits(a)
+    const animationId = await a.ok('startAnimation', { source: NOBODY, expectedDuration: 15_000, ownerId: a.id })
+    await Promise.all([a.choose(), b.choose()])
+    await a.message('what asks next', message => asks(message, a.id) || asks(message, b.id), asked)
+    assert.deepEqual((await states(a)).map(({ state }) => state), ['paused', 'paused'])
+    await pause(500)
+    a.connection.socket.emit('reportAnimationEnd', { animationId, actualDuration: 500 })
+    await a.ok('getState')
+    const running = (await states(a)).filter(({ state }) => state === 'running')
+    assert.ok(running.length > 0)
+    for (const { remainingTurnTime } of running) assert.ok(remainingTurnTime > turnTimeLimit - 0.5, `${remainingTurnTime} s`)
+  }))
+
+  test('5.8 turn time used up: the first available choice is made, for both (row 21)', { skip }, async () => {
     const { a, b, asked, close } = await duel(steady)
     const { turnTimeLimit } = await limits(a)
     const first = await Promise.all([a.available(), b.available()])
@@ -70,7 +84,7 @@ export function tests() {
     close()
   })
 
-  test('5.8 an animation that nobody ends is ended, and holds the turn until then (10.21)', { skip }, async () => {
+  test('5.8 an animation that nobody ends is ended, and holds the turn until then (row 21)', { skip }, async () => {
     const { a, asked, close } = await duel(steady)
     const { turnTimeLimit } = await limits(a)
     const expectedDuration = 2_000
@@ -83,7 +97,7 @@ export function tests() {
     close()
   })
 
-  test('5.8 total time used up: the player loses at once, total_time_timeout (10.21)', { skip }, async () => {
+  test('5.8 total time used up: the player loses at once, total_time_timeout (row 21)', { skip }, async () => {
     const { a, b, room, close } = await duel(steady)
     const { turnTimeLimit, totalTimeLimit } = await limits(a)
     const playing = (async () => {

@@ -28,6 +28,8 @@ export const allowedOrigin = env.ALLOWED_ORIGIN ?? 'http://localhost:5173'
 export const rateLimits = { auth: Number(env.RATE_LIMIT_AUTH ?? 50), email: Number(env.RATE_LIMIT_EMAIL ?? 20) }
 /** Whether BASE_URL serves battle reports. */
 export const reports = env.REPORTS === 'on'
+/** Whether BASE_URL serves its API documentation. */
+const apiDocs = env.API_DOCS === 'on'
 
 /** Numbers in [0, 1) from a seed that is printed: with it, the same nodes are chosen again. */
 export const seed = env.SEED ? Number(env.SEED) >>> 0 : Math.floor(Math.random() * 2 ** 32)
@@ -65,6 +67,7 @@ export function ownAddress() {
 export const without = {
   addresses: !manyAddresses && 'counts what one address sends, and so needs a server on 127.0.0.1 and Linux',
   admin: !(adminEmail && mailbox) && 'needs an admin: set ADMIN_EMAIL as in the ADMIN_EMAILS of the server, and MAILBOX_URL',
+  apiDocs: !apiDocs && 'this server has no API documentation: set API_DOCS=on where there is',
   mailbox: !mailbox && 'reads a code in a mailbox: set MAILBOX_URL',
   quick: quickNodes.length === 0 && 'waits for clocks to run out: set QUICK_URL to nodes with short ones',
   quickAlone: !quickAlone && 'is about CLUSTER_ENABLED=false: set QUICK_URL to such a node, and QUICK_CLUSTER=off',

@@ -1,4 +1,4 @@
-// 10.27: nodes are restarted one after the other; nobody has to do more than connect again.
+// Row 27 of the checklist: nodes are restarted one after the other; nobody has to do more than connect again.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -26,7 +26,7 @@ async function restart(at) {
 }
 
 export function tests() {
-  test('10.27 during a rolling restart a client logs in, queues and plays on another node with the same token', { skip: without.restarts || without.secretAndMailbox }, async () => {
+  test('8.1 during a rolling restart a client logs in, queues and plays on another node with the same token (row 27)', { skip: without.restarts || without.secretAndMailbox }, async () => {
     const { id, accessToken: token } = await registered()
     const fight = await duel({ a: { node: nodes[0] }, b: { node: nodes[1] } })
     let asked = fight.asked
