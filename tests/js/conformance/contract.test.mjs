@@ -1,7 +1,8 @@
 // The wire contract, asked of a running server from outside: paragraph by paragraph, over HTTP and the
 // official Socket.IO client. README.md says how to point it at a server and what that must be set to.
 //
-// A request goes to any of the nodes, and so does a new socket: which, SEED decides.
+// A request goes to any of the nodes, and so does a new socket: SEED makes the same choices again, as far as
+// the order of events allows.
 
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
@@ -45,12 +46,20 @@ console.log(`SEED=${seed}`)
 after(closeAll)
 const sections = await Promise.all(SECTIONS.map(async name => [name, await import(`./sections/${name}.mjs`)]))
 
-test('10 every row of the checklist has a test', async () => {
-  const files = [...SECTIONS, 'restarts'].map(name => readFile(new URL(`sections/${name}.mjs`, import.meta.url), 'utf8'))
-  const titles = (await Promise.all(files)).join().match(/\(rows? [0-9, ]+\)/g)
-  const rows = new Set(titles.flatMap(title => title.match(/[0-9]+/g).map(Number)))
+const texts = await Promise.all([...SECTIONS, 'restarts'].map(name => readFile(new URL(`sections/${name}.mjs`, import.meta.url), 'utf8')))
+const everything = texts.join()
+
+test('10 every row of the checklist has a test', () => {
+  const rows = new Set(everything.match(/\(rows? [0-9, ]+\)/g).flatMap(title => title.match(/[0-9]+/g).map(Number)))
   const missing = Array.from({ length: CHECKLIST_ROWS }, (_, at) => at + 1).filter(row => !rows.has(row))
   assert.deepEqual(missing, [])
+})
+
+test('0.1 every test that docs/quirks.md names is here', async () => {
+  const table = await readFile(new URL('../../../docs/quirks.md', import.meta.url), 'utf8')
+  const named = [...table.matchAll(/`([0-9][^`]+)`/g)].map(([, name]) => name)
+  assert.ok(named.length > 30)
+  assert.deepEqual(named.filter(name => !everything.includes(name)), [])
 })
 
 describe('contract', { concurrency: AT_ONCE[0], timeout: 10 * TIMEOUT_MS }, () => {

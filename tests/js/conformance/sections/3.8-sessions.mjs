@@ -100,6 +100,34 @@ export function tests() {
     close()
   })
 
+  test('3.10 a new session of the player, who was away, takes the place of the old one', async () => {
+    const { a, b, close } = await duel()
+    a.close()
+    await pause(300)
+    await a.connect({ session: 'another-tab' })
+    const { sequenceId, ...state } = await a.ok('getState')
+    assert.equal(state.status, 'On')
+    Object.assign(a, { state, sequence: sequenceId })
+    await Promise.all([a.choose(), b.choose()])
+    await Promise.all([a.type('TURN_END', sequenceId), b.type('TURN_END', sequenceId)])
+    close()
+  })
+
+  test('10.1 a seed client that comes back and queues again leaves its old battle first', async () => {
+    const { a, b, room, close } = await duel()
+    a.close()
+    await pause(300)
+    // It names no session.
+    await a.connect({ session: null })
+    await alone(a.among, async () => {
+      await a.join()
+      assert.deepEqual((await b.type('BATTLE_END')).data, { winner: b.id, reason: 'surrender' })
+      assert.deepEqual((await b.connection.push('roomClosed')).arg, { roomId: room })
+      assert.deepEqual(await a.ok('cancelMatchmaking'), { status: 'CANCELED' })
+    })
+    close()
+  })
+
   test('3.10 within the grace nothing is lost; after it, defeat (row 24)', { skip: without.quickGrace }, async () => {
     const { a, b, close } = await duel({ among: quickNodes })
     const left = performance.now()

@@ -31,7 +31,7 @@ export const reports = env.REPORTS === 'on'
 /** Whether BASE_URL serves its API documentation. */
 const apiDocs = env.API_DOCS === 'on'
 
-/** Numbers in [0, 1) from a seed that is printed: with it, the same nodes are chosen again. */
+/** Numbers in [0, 1) from a seed that is printed. */
 export const seed = env.SEED ? Number(env.SEED) >>> 0 : Math.floor(Math.random() * 2 ** 32)
 let state = seed
 export function random() {
