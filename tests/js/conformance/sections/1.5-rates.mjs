@@ -27,7 +27,7 @@ function tooMany(answer) {
 }
 
 export function tests() {
-  test(`1.5 request ${rateLimits.auth + 1} to /auth within 60 s is 429 with retryAfter (row 4)`, { skip: without.addresses }, async () => {
+  test(`1.5 request ${rateLimits.auth + 1} to /auth within 60 s is 429 with retryAfter (row 4)`, { skip: without.rates }, async () => {
     const at = { node: anyNode(), from: ownAddress() }
     await exhaust(CHECK, rateLimits.auth, at)
     tooMany(await send('GET', CHECK, at))
@@ -36,24 +36,24 @@ export function tests() {
     assert.equal(elsewhere.status, 404, 'another address is not counted with it')
   })
 
-  test(`1.5 request ${rateLimits.email + 1} to /email within 60 s is 429 with retryAfter`, { skip: without.addresses }, async () => {
+  test(`1.5 request ${rateLimits.email + 1} to /email within 60 s is 429 with retryAfter`, { skip: without.rates }, async () => {
     const at = { node: anyNode(), from: ownAddress() }
     await exhaust(BINDING, rateLimits.email, at)
     tooMany(await send('GET', BINDING, at))
   })
 
-  test('1.5 quirk, fixed: /auth and /email are counted apart', { skip: without.addresses }, async () => {
+  test('1.5 quirk, fixed: /auth and /email are counted apart', { skip: without.rates }, async () => {
     const at = { node: anyNode(), from: ownAddress() }
     await exhaust(CHECK, rateLimits.auth, at)
     assert.equal((await send('GET', BINDING, at)).status, 200)
   })
 
-  test('1.5 other routes have no limit', { skip: without.addresses }, async () => {
+  test('1.5 other routes have no limit', { skip: without.rates }, async () => {
     const at = { node: anyNode(), from: ownAddress() }
     for (const path of ['/health', `${API}/sessions/sessions/${NOBODY}`]) await exhaust(path, rateLimits.auth + 5, at)
   })
 
-  test('1.1 quirk: a forwarded address from a stranger is not believed', { skip: without.addresses }, async () => {
+  test('1.1 quirk: a forwarded address from a stranger is not believed', { skip: without.rates }, async () => {
     const at = { node: anyNode(), from: ownAddress() }
     const headers = () => ({ 'x-forwarded-for': `10.0.0.${Math.floor(Math.random() * 255)}` })
     for (let sent = 0; sent < rateLimits.email; sent += 1) await send('GET', BINDING, { ...at, headers: headers() })

@@ -63,10 +63,11 @@ export function ownAddress() {
   return isIP(address) ? address : undefined
 }
 
+const ADDRESSES = 'counts what one address sends, and so needs a server on 127.0.0.1 and Linux'
 /** Why a test can't run here, or false. */
 export const without = {
-  addresses: !manyAddresses && 'counts what one address sends, and so needs a server on 127.0.0.1 and Linux',
   admin: !(adminEmail && mailbox) && 'needs an admin: set ADMIN_EMAIL as in the ADMIN_EMAILS of the server, and MAILBOX_URL',
+  rates: (!manyAddresses && ADDRESSES) || (!(rateLimits.auth && rateLimits.email) && 'this server has no rate limits: RATE_LIMIT_AUTH or RATE_LIMIT_EMAIL is 0'),
   apiDocs: !apiDocs && 'this server has no API documentation: set API_DOCS=on where there is',
   mailbox: !mailbox && 'reads a code in a mailbox: set MAILBOX_URL',
   quick: quickNodes.length === 0 && 'waits for clocks to run out: set QUICK_URL to nodes with short ones',
