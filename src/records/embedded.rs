@@ -1,6 +1,7 @@
 //! Accounts in the cluster's own records: the machine decides, and every node has a copy.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serverv2_machine::{
     BindEmail, CheckCode, Command, CreateCode, CreateGuestWithTokens, CreatePlayer, Email, Issued,
@@ -8,9 +9,13 @@ use serverv2_machine::{
     Request, ScopedKey, UnbindEmail,
 };
 use serverv2_raft::Cluster;
+use tokio::time::timeout;
 
 use super::{Answer, Binding, GivenCode, NewCode, Records, RecordsError};
 use crate::auth::CodeKey;
+
+/// How long the leader may take to say what there is. From then on this node's own word counts.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// See the module's text.
 pub struct Embedded {
@@ -33,13 +38,21 @@ impl Embedded {
         Ok(self.cluster.propose(request, key).await?.reply)
     }
 
-    /// The account as this node knows it. One that is unknown here may have been made through another
-    /// node a moment ago: nobody is told that it does not exist before the leader was asked.
+    /// The account with all that was acknowledged anywhere before: a client that registers or renames itself
+    /// through one node may ask another one in the next moment. Without a majority it is the account as this
+    /// node knows it; nobody is told that it does not exist before the leader was asked.
     async fn find(&self, id: PlayerId) -> Result<Option<Player>, RecordsError> {
-        if let Some(account) = self.cluster.read(|_, records| records.player(id)).value {
-            return Ok(Some(account));
+        let asked = self.cluster.read_linearizable(|_, records| records.player(id));
+        tokio::pin!(asked);
+        let known = || self.cluster.read(|_, records| records.player(id)).value;
+        match timeout(PATIENCE, &mut asked).await {
+            Ok(Ok(found)) => Ok(found.value),
+            Ok(Err(error)) => known().map(Some).ok_or(error.into()),
+            Err(_) => match known() {
+                Some(account) => Ok(Some(account)),
+                None => Ok(asked.await?.value),
+            },
         }
-        Ok(self.cluster.read_linearizable(|_, records| records.player(id)).await?.value)
     }
 }
 

@@ -77,9 +77,14 @@ async fn list(
         is_expired: false,
         metadata: Metadata {},
     };
-    let found =
-        app.cluster.read(|machine, _| machine.sessions_of(player).map(session).collect::<Vec<_>>());
-    let sessions = found.value;
+    // It may have been opened through another node a moment ago.
+    let found = app
+        .cluster
+        .read_linearizable(|machine, _| {
+            machine.sessions_of(player).map(session).collect::<Vec<_>>()
+        })
+        .await;
+    let sessions = found.map_err(|_| ApiError::unavailable())?.value;
     let listed = Listed { player_id: player.to_string(), session_count: sessions.len(), sessions };
     Ok(Success::answer(Some("获取会话列表成功"), listed))
 }

@@ -16,7 +16,7 @@ use crate::harness::battle::messages;
 use crate::harness::cluster::Trio;
 use crate::harness::knowledge::assert_same_story;
 use crate::harness::process::Options;
-use crate::harness::{Dial, Duel, Fighter, eventually, guest, team};
+use crate::harness::{Dial, Duel, Fighter, Http, eventually, guest, team};
 
 #[tokio::test]
 async fn two_players_on_different_nodes_are_paired_and_fight_to_the_end() {
@@ -185,6 +185,23 @@ async fn a_join_retried_through_another_node_is_answered_the_same_and_counts_onc
     assert_eq!(second.ok("joinMatchmaking", &[team, key]).await, answer);
     let queued = || async { trio.stats(2).await["matchmaking"]["queueSize"].as_u64() };
     eventually("one ticket seen by the third node", queued, |queued| *queued == Some(1)).await;
+}
+
+#[tokio::test]
+async fn what_is_changed_through_one_node_every_other_one_tells_in_the_next_moment() {
+    let trio = Trio::start().await;
+    let id = guest(&trio.nodes[0]).await;
+    for round in 0..60 {
+        let name = format!("name {round}");
+        let renaming = Http::put(&trio.nodes[round % 3], "/api/v1/auth/update-player-name")
+            .json(&json!({"playerId": id, "name": name}));
+        assert_eq!(renaming.send().await.status, 200);
+        for other in [(round + 1) % 3, (round + 2) % 3] {
+            let path = format!("/api/v1/auth/check-player/{id}");
+            let told = Http::get(&trio.nodes[other], &path).send().await.json();
+            assert_eq!(told["data"]["playerName"], name, "node {other}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ export function tests() {
         const sessionId = nanoid()
         const connection = await Connection.open({ query: { playerId, sessionId } })
         await connection.ok('getServerState')
-        const { sessions, ...rest } = succeeds(await send('GET', `${base}/${playerId}`, { token, node: connection.node }), LISTED).data
+        const { sessions, ...rest } = succeeds(await send('GET', `${base}/${playerId}`, { token }), LISTED).data
         assert.deepEqual(rest, { playerId, sessionCount: 1 })
         const [{ createdAt, lastAccessed, expiry, instanceId, ...session }] = sessions
         assert.deepEqual(session, { sessionId, isExpired: false, metadata: {} })
@@ -99,7 +99,7 @@ export function tests() {
       const connections = []
       for (let count = 0; count < 6; count += 1) connections.push(await Connection.open({ query: { playerId } }))
       for (const connection of connections) await connection.ok('getServerState')
-      const { data } = succeeds(await send('GET', `${DOUBLED}/${playerId}`, { token, node: connections.at(-1).node }), LISTED)
+      const { data } = succeeds(await send('GET', `${DOUBLED}/${playerId}`, { token }), LISTED)
       assert.equal(data.sessionCount, 6)
       assert.ok(connections.every(connection => connection.socket.connected))
       connections.forEach(connection => connection.close())

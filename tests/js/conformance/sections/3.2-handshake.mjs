@@ -70,8 +70,8 @@ export function tests() {
     const { playerId } = await guest()
     const connection = await Connection.open({ query: { playerId } })
     await connection.ok('getServerState')
-    const at = { node: connection.node, token: sign(claimsOf(playerId)) }
-    const [{ sessionId }] = bodyOf(await send('GET', `${API}/sessions/sessions/${playerId}`, at)).data.sessions
+    const token = sign(claimsOf(playerId))
+    const [{ sessionId }] = bodyOf(await send('GET', `${API}/sessions/sessions/${playerId}`, { token })).data.sessions
     const [, moment] = /^([0-9a-z]+)_[A-Za-z0-9_-]{8}$/.exec(sessionId)
     assert.ok(Math.abs(parseInt(moment, 36) - Date.now()) < 60_000)
     connection.close()
