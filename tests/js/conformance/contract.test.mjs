@@ -46,7 +46,9 @@ console.log(`SEED=${seed}`)
 after(closeAll)
 const sections = await Promise.all(SECTIONS.map(async name => [name, await import(`./sections/${name}.mjs`)]))
 
-const texts = await Promise.all([...SECTIONS, 'restarts'].map(name => readFile(new URL(`sections/${name}.mjs`, import.meta.url), 'utf8')))
+const texts = await Promise.all(
+  [...SECTIONS, 'restarts'].map(name => readFile(new URL(`sections/${name}.mjs`, import.meta.url), 'utf8')),
+)
 const everything = texts.join()
 
 test('10 every row of the checklist has a test', () => {
@@ -59,11 +61,14 @@ test('0.1 every test that docs/quirks.md names is here', async () => {
   const table = await readFile(new URL('../../../docs/quirks.md', import.meta.url), 'utf8')
   const named = [...table.matchAll(/`([0-9][^`]+)`/g)].map(([, name]) => name)
   assert.ok(named.length > 30)
-  assert.deepEqual(named.filter(name => !everything.includes(name)), [])
+  assert.deepEqual(
+    named.filter(name => !everything.includes(name)),
+    [],
+  )
 })
 
 describe('contract', { concurrency: AT_ONCE[0], timeout: 10 * TIMEOUT_MS }, () => {
-  for (const [name, { tests }] of sections) describe(name, { concurrency: AT_ONCE[1] }, tests)
+  for (const [name, { tests }] of sections) describe(name, { concurrency: AT_ONCE[1], timeout: TIMEOUT_MS }, tests)
 })
 // It ends the nodes, one after the other, so nothing else may run.
 const { tests } = await import('./sections/restarts.mjs')

@@ -46,7 +46,11 @@ export function tests() {
   }
 
   test('1.1 an unknown route is 404 and says "Cannot <METHOD> <path>"', async () => {
-    for (const [method, path] of [['GET', '/nowhere'], ['POST', `${API}/nowhere`], ['DELETE', `${API}/auth/verify`]]) {
+    for (const [method, path] of [
+      ['GET', '/nowhere'],
+      ['POST', `${API}/nowhere`],
+      ['DELETE', `${API}/auth/verify`],
+    ]) {
       const answer = await send(method, path)
       assert.equal(answer.status, 404)
       assert.ok(answer.text.includes(`Cannot ${method} ${path}`), answer.text)
@@ -127,7 +131,9 @@ export function tests() {
   test('1.2 only the first problem is told, in the order of the fields', async () => {
     refuses(await send('POST', `${API}/email/recover`, { json: { email: 'x', code: 'y' } }), 400, '邮箱格式不正确')
     const { playerId } = await guest()
-    const both = await send('PUT', `${API}/auth/update-player-name?playerId=${playerId}`, { json: { playerId: '', name: '' } })
+    const both = await send('PUT', `${API}/auth/update-player-name?playerId=${playerId}`, {
+      json: { playerId: '', name: '' },
+    })
     refuses(both, 400, '玩家ID不能为空', 'VALIDATION_ERROR')
   })
 

@@ -52,12 +52,16 @@ export function tests() {
     assert.equal(ids.size, nodes.length, 'every node has its own name')
   })
 
-  test('1.3 with cluster mode off, /cluster/status says so and /health has no cluster', { skip: without.quickAlone }, async () => {
-    const status = await send('GET', '/cluster/status', { among: quickNodes })
-    answers(status, 200, { enabled: false, message: 'Cluster mode is disabled' })
-    const health = bodyOf(await send('GET', '/health', { among: quickNodes }))
-    assert.deepEqual(Object.keys(health).sort(), ['status', 'timestamp', 'uptime'])
-  })
+  test(
+    '1.3 with cluster mode off, /cluster/status says so and /health has no cluster',
+    { skip: without.quickAlone },
+    async () => {
+      const status = await send('GET', '/cluster/status', { among: quickNodes })
+      answers(status, 200, { enabled: false, message: 'Cluster mode is disabled' })
+      const health = bodyOf(await send('GET', '/health', { among: quickNodes }))
+      assert.deepEqual(Object.keys(health).sort(), ['status', 'timestamp', 'uptime'])
+    },
+  )
 
   test('1.3 GET /metrics is Prometheus text', async () => {
     const answer = await send('GET', '/metrics')
@@ -72,14 +76,18 @@ export function tests() {
     assert.equal((await send('GET', '/metrics', { among: quickNodes })).status, 200)
   })
 
-  test('1.3 GET /api-docs.json is an OpenAPI document, and /api-docs/ shows it', { skip: without.apiDocs }, async () => {
-    const document = await send('GET', '/api-docs.json')
-    assert.equal(document.status, 200)
-    assert.match(bodyOf(document).openapi, /^3\./)
-    const page = await send('GET', '/api-docs/')
-    assert.equal(page.status, 200)
-    assert.match(page.headers['content-type'], /^text\/html/)
-  })
+  test(
+    '1.3 GET /api-docs.json is an OpenAPI document, and /api-docs/ shows it',
+    { skip: without.apiDocs },
+    async () => {
+      const document = await send('GET', '/api-docs.json')
+      assert.equal(document.status, 200)
+      assert.match(bodyOf(document).openapi, /^3\./)
+      const page = await send('GET', '/api-docs/')
+      assert.equal(page.status, 200)
+      assert.match(page.headers['content-type'], /^text\/html/)
+    },
+  )
 
   test('1.11 (later, built) GET /ready says ready', async () => {
     for (const node of nodes) {
@@ -91,7 +99,16 @@ export function tests() {
     }
   })
 
-  const NAMES = ['http_request_duration_seconds', 'http_requests_total', 'socket_connections_active', 'battle_rooms_active', 'matchmaking_queue_size', 'memory_usage_bytes', 'cpu_usage_percent', 'errors_total']
+  const NAMES = [
+    'http_request_duration_seconds',
+    'http_requests_total',
+    'socket_connections_active',
+    'battle_rooms_active',
+    'matchmaking_queue_size',
+    'memory_usage_bytes',
+    'cpu_usage_percent',
+    'errors_total',
+  ]
   for (const name of NAMES) {
     test(`8.6 GET /metrics has ${name}, labelled with instance_id`, async () => {
       const shown = async () => (await send('GET', '/metrics')).text.split('\n').filter(line => line.startsWith(name))

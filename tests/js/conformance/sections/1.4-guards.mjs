@@ -36,17 +36,26 @@ export function tests() {
     succeeds(await rename(playerId, { token: 'nonsense' }), '玩家名称更新成功')
   })
 
-  test('1.4 smart: a registered player needs a token, his own and a good one (row 3)', { skip: without.secretAndMailbox }, async () => {
-    const { id, accessToken } = await registered()
-    refuses(await rename(id), 401, '注册用户需要提供访问令牌', 'TOKEN_REQUIRED_FOR_REGISTERED_USER')
-    const expired = sign(claimsOf(id, { iat: now() - 7200, exp: now() - 3600 }))
-    for (const token of ['nonsense', expired, sign(claimsOf(id), 'another secret')]) {
-      refuses(await rename(id, { token }), 401, '访问令牌无效或已过期', 'TOKEN_INVALID')
-    }
-    const { playerId: other } = await guest()
-    refuses(await rename(id, { token: sign(claimsOf(other)) }), 403, '令牌与请求的玩家ID不匹配', 'PLAYER_ID_TOKEN_MISMATCH')
-    succeeds(await rename(id, { token: accessToken }), '玩家名称更新成功')
-  })
+  test(
+    '1.4 smart: a registered player needs a token, his own and a good one (row 3)',
+    { skip: without.secretAndMailbox },
+    async () => {
+      const { id, accessToken } = await registered()
+      refuses(await rename(id), 401, '注册用户需要提供访问令牌', 'TOKEN_REQUIRED_FOR_REGISTERED_USER')
+      const expired = sign(claimsOf(id, { iat: now() - 7200, exp: now() - 3600 }))
+      for (const token of ['nonsense', expired, sign(claimsOf(id), 'another secret')]) {
+        refuses(await rename(id, { token }), 401, '访问令牌无效或已过期', 'TOKEN_INVALID')
+      }
+      const { playerId: other } = await guest()
+      refuses(
+        await rename(id, { token: sign(claimsOf(other)) }),
+        403,
+        '令牌与请求的玩家ID不匹配',
+        'PLAYER_ID_TOKEN_MISMATCH',
+      )
+      succeeds(await rename(id, { token: accessToken }), '玩家名称更新成功')
+    },
+  )
 
   test('1.4 registered: a guest is refused with 403 REGISTERED_USER_REQUIRED', async () => {
     const { playerId } = await guest()
@@ -54,10 +63,19 @@ export function tests() {
     refuses(answer, 403, '此功能仅限注册用户使用', 'REGISTERED_USER_REQUIRED')
   })
 
-  for (const [method, path] of [['GET', '/auth/verify'], ['POST', '/auth/logout'], ['GET', `/sessions/sessions/${NOBODY}`]]) {
+  for (const [method, path] of [
+    ['GET', '/auth/verify'],
+    ['POST', '/auth/logout'],
+    ['GET', `/sessions/sessions/${NOBODY}`],
+  ]) {
     test(`1.4 token: none is 401 TOKEN_MISSING, a bad one 401 TOKEN_INVALID: ${method} ${path}`, async () => {
       refuses(await send(method, API + path), 401, '访问令牌缺失', 'TOKEN_MISSING')
-      refuses(await send(method, API + path, { headers: { authorization: 'Bearer' } }), 401, '访问令牌缺失', 'TOKEN_MISSING')
+      refuses(
+        await send(method, API + path, { headers: { authorization: 'Bearer' } }),
+        401,
+        '访问令牌缺失',
+        'TOKEN_MISSING',
+      )
       for (const token of ['nonsense', 'a.b.c', sign(claimsOf(NOBODY), 'another secret')]) {
         refuses(await send(method, API + path, { token }), 401, '访问令牌无效或已过期', 'TOKEN_INVALID')
       }

@@ -27,20 +27,28 @@ function tooMany(answer) {
 }
 
 export function tests() {
-  test(`1.5 request ${rateLimits.auth + 1} to /auth within 60 s is 429 with retryAfter (row 4)`, { skip: without.rates }, async () => {
-    const at = { node: anyNode(), from: ownAddress() }
-    await exhaust(CHECK, rateLimits.auth, at)
-    tooMany(await send('GET', CHECK, at))
-    tooMany(await send('POST', `${API}/auth/create-guest`, at))
-    const elsewhere = await send('GET', CHECK, { ...at, from: ownAddress() })
-    assert.equal(elsewhere.status, 404, 'another address is not counted with it')
-  })
+  test(
+    `1.5 request ${rateLimits.auth + 1} to /auth within 60 s is 429 with retryAfter (row 4)`,
+    { skip: without.rates },
+    async () => {
+      const at = { node: anyNode(), from: ownAddress() }
+      await exhaust(CHECK, rateLimits.auth, at)
+      tooMany(await send('GET', CHECK, at))
+      tooMany(await send('POST', `${API}/auth/create-guest`, at))
+      const elsewhere = await send('GET', CHECK, { ...at, from: ownAddress() })
+      assert.equal(elsewhere.status, 404, 'another address is not counted with it')
+    },
+  )
 
-  test(`1.5 request ${rateLimits.email + 1} to /email within 60 s is 429 with retryAfter`, { skip: without.rates }, async () => {
-    const at = { node: anyNode(), from: ownAddress() }
-    await exhaust(BINDING, rateLimits.email, at)
-    tooMany(await send('GET', BINDING, at))
-  })
+  test(
+    `1.5 request ${rateLimits.email + 1} to /email within 60 s is 429 with retryAfter`,
+    { skip: without.rates },
+    async () => {
+      const at = { node: anyNode(), from: ownAddress() }
+      await exhaust(BINDING, rateLimits.email, at)
+      tooMany(await send('GET', BINDING, at))
+    },
+  )
 
   test('1.5 quirk, fixed: /auth and /email are counted apart', { skip: without.rates }, async () => {
     const at = { node: anyNode(), from: ownAddress() }

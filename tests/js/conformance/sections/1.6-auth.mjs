@@ -52,7 +52,11 @@ export function tests() {
   test('1.6 update-player-name: 200 with the new name, which any node knows then', async () => {
     const { playerId } = await guest()
     for (const name of ['A', 'x'.repeat(30), '名'.repeat(30), ' Ann  B ']) {
-      answers(await put({ playerId, name }), 200, { success: true, message: RENAMED, data: { playerId, playerName: name } })
+      answers(await put({ playerId, name }), 200, {
+        success: true,
+        message: RENAMED,
+        data: { playerId, playerName: name },
+      })
       const checked = bodyOf(await send('GET', `${API}/auth/check-player/${playerId}`))
       assert.equal(checked.data.playerName, name)
     }
@@ -81,13 +85,17 @@ export function tests() {
     assert.equal(bodyOf(await send('GET', `${API}/auth/verify`, { token: data.accessToken })).valid, true)
   })
 
-  test('1.6 refresh: an access token is none, and neither is one of a player who is not there', { skip: without.secret }, async () => {
-    const { playerId } = await guest()
-    for (const claims of [claimsOf(playerId), claimsOf(NOBODY, { type: 'refresh' })]) {
-      const answer = await send('POST', `${API}/auth/refresh`, { json: { refreshToken: sign(claims) } })
-      refuses(answer, 401, '刷新令牌无效或已过期', 'REFRESH_TOKEN_INVALID')
-    }
-  })
+  test(
+    '1.6 refresh: an access token is none, and neither is one of a player who is not there',
+    { skip: without.secret },
+    async () => {
+      const { playerId } = await guest()
+      for (const claims of [claimsOf(playerId), claimsOf(NOBODY, { type: 'refresh' })]) {
+        const answer = await send('POST', `${API}/auth/refresh`, { json: { refreshToken: sign(claims) } })
+        refuses(answer, 401, '刷新令牌无效或已过期', 'REFRESH_TOKEN_INVALID')
+      }
+    },
+  )
 
   test('1.6 verify: 200 with what the token says', { skip: without.mailbox }, async () => {
     const { id, email, accessToken } = await registered()

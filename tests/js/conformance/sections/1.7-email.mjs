@@ -46,7 +46,13 @@ export function tests() {
 
   test('1.7 a code has exactly 6 characters, which are digits', async () => {
     const { playerId } = await guest()
-    for (const [code, message] of [['', '验证码必须是6位数字'], ['12345', '验证码必须是6位数字'], ['1234567', '验证码必须是6位数字'], ['12345x', '验证码只能包含数字'], ['１２３４５６', '验证码只能包含数字']]) {
+    for (const [code, message] of [
+      ['', '验证码必须是6位数字'],
+      ['12345', '验证码必须是6位数字'],
+      ['1234567', '验证码必须是6位数字'],
+      ['12345x', '验证码只能包含数字'],
+      ['１２３４５６', '验证码只能包含数字'],
+    ]) {
       refuses(await post('/recover', { email: newAddress(), code }), 400, message)
       refuses(await post('/bind', { email: newAddress(), code, playerId }), 400, message)
       refuses(await post('/verify-code', { email: newAddress(), code, playerId, purpose: 'bind' }), 400, message)
@@ -98,11 +104,20 @@ export function tests() {
       answers(await check(code), 200, { success: true, message: '验证码验证成功', valid: true })
     }
     succeeds(await post('/bind', { email, code, playerId }), '邮箱绑定成功')
-    answers(await check(code), 401, { success: false, message: '注册用户需要提供访问令牌', code: 'TOKEN_REQUIRED_FOR_REGISTERED_USER' })
+    answers(await check(code), 401, {
+      success: false,
+      message: '注册用户需要提供访问令牌',
+      code: 'TOKEN_REQUIRED_FOR_REGISTERED_USER',
+    })
   })
 
   test('1.7 verify-code: without a playerId the guard refuses', async () => {
-    refuses(await post('/verify-code', { email: newAddress(), code: '123456', purpose: 'bind' }), 400, '缺少玩家ID', 'PLAYER_ID_MISSING')
+    refuses(
+      await post('/verify-code', { email: newAddress(), code: '123456', purpose: 'bind' }),
+      400,
+      '缺少玩家ID',
+      'PLAYER_ID_MISSING',
+    )
   })
 
   test('1.7 bind: the guest becomes registered, and gets tokens', { skip: without.mailbox }, async () => {
@@ -118,7 +133,11 @@ export function tests() {
     const email = newAddress()
     const code = await codeFor(email, 'bind', playerId)
     const [first, second] = await Promise.all([1, 2].map(() => post('/bind', { email, code, playerId })))
-    assert.deepEqual([first.status, second.status].filter(status => status === 200), [200], `${first.text} ${second.text}`)
+    assert.deepEqual(
+      [first.status, second.status].filter(status => status === 200),
+      [200],
+      `${first.text} ${second.text}`,
+    )
   })
 
   test('1.7 bind: an unknown player is 404', async () => {
@@ -156,7 +175,9 @@ export function tests() {
   })
 
   test('1.7 check-binding: nobody has it', async () => {
-    answers(await send('GET', `${EMAIL}/check-binding?email=${encodeURIComponent(newAddress())}`), 200, { bound: false })
+    answers(await send('GET', `${EMAIL}/check-binding?email=${encodeURIComponent(newAddress())}`), 200, {
+      bound: false,
+    })
   })
 
   test('1.7 unbind: a guest again, and the address is free', { skip: without.mailbox }, async () => {
@@ -165,31 +186,41 @@ export function tests() {
     answers(await send('GET', `${EMAIL}/check-binding?email=${encodeURIComponent(email)}`), 200, { bound: false })
     const checked = bodyOf(await send('GET', `${API}/auth/check-player/${id}`)).data
     assert.deepEqual([checked.isRegistered, checked.requiresAuth, checked.email], [false, false, null])
-    refuses(await post('/unbind', { playerId: id }, { token }), 403, '此功能仅限注册用户使用', 'REGISTERED_USER_REQUIRED')
+    refuses(
+      await post('/unbind', { playerId: id }, { token }),
+      403,
+      '此功能仅限注册用户使用',
+      'REGISTERED_USER_REQUIRED',
+    )
   })
 
-  test('1.7 a guest needs no token, a registered player does, an unbound one does not (row 2)', { skip: without.mailbox }, async () => {
-    const rename = (id, token) => send('PUT', `${API}/auth/update-player-name`, { json: { playerId: id, name: 'Ann' }, token })
-    const enter = async (playerId, token) => {
-      const connection = await Connection.open({ query: { playerId }, ...(token && { auth: { token } }) })
-      await connection.ok('getServerState')
-      connection.close()
-    }
-    const { playerId } = await guest()
-    succeeds(await rename(playerId), '玩家名称更新成功')
-    await enter(playerId)
-    const email = newAddress()
-    const code = await codeFor(email, 'bind', playerId)
-    const { auth } = succeeds(await post('/bind', { email, code, playerId }), '邮箱绑定成功')
-    const needed = ['注册用户需要提供访问令牌', 'TOKEN_REQUIRED_FOR_REGISTERED_USER']
-    refuses(await rename(playerId), 401, ...needed)
-    refuses(await post('/unbind', { playerId }), 401, ...needed)
-    refuses(await post('/send-verification-code', { email, playerId, purpose: 'bind' }), 401, ...needed)
-    assert.equal((await Connection.refused({ query: { playerId } })).message, needed[1])
-    succeeds(await rename(playerId, auth.accessToken), '玩家名称更新成功')
-    await enter(playerId, auth.accessToken)
-    succeeds(await post('/unbind', { playerId }, { token: auth.accessToken }), '邮箱解绑成功')
-    succeeds(await rename(playerId), '玩家名称更新成功')
-    await enter(playerId)
-  })
+  test(
+    '1.7 a guest needs no token, a registered player does, an unbound one does not (row 2)',
+    { skip: without.mailbox },
+    async () => {
+      const rename = (id, token) =>
+        send('PUT', `${API}/auth/update-player-name`, { json: { playerId: id, name: 'Ann' }, token })
+      const enter = async (playerId, token) => {
+        const connection = await Connection.open({ query: { playerId }, ...(token && { auth: { token } }) })
+        await connection.ok('getServerState')
+        connection.close()
+      }
+      const { playerId } = await guest()
+      succeeds(await rename(playerId), '玩家名称更新成功')
+      await enter(playerId)
+      const email = newAddress()
+      const code = await codeFor(email, 'bind', playerId)
+      const { auth } = succeeds(await post('/bind', { email, code, playerId }), '邮箱绑定成功')
+      const needed = ['注册用户需要提供访问令牌', 'TOKEN_REQUIRED_FOR_REGISTERED_USER']
+      refuses(await rename(playerId), 401, ...needed)
+      refuses(await post('/unbind', { playerId }), 401, ...needed)
+      refuses(await post('/send-verification-code', { email, playerId, purpose: 'bind' }), 401, ...needed)
+      assert.equal((await Connection.refused({ query: { playerId } })).message, needed[1])
+      succeeds(await rename(playerId, auth.accessToken), '玩家名称更新成功')
+      await enter(playerId, auth.accessToken)
+      succeeds(await post('/unbind', { playerId }, { token: auth.accessToken }), '邮箱解绑成功')
+      succeeds(await rename(playerId), '玩家名称更新成功')
+      await enter(playerId)
+    },
+  )
 }

@@ -64,7 +64,9 @@ export function tests() {
     assert.deepEqual([ack.status, rest], ['SUCCESS', []])
     socket.send('421["getAvailableSelection"]')
     const refused = await next('answer', frame => frame.startsWith('431'))
-    assert.deepEqual(JSON.parse(refused.slice(3)), [{ status: 'ERROR', code: 'GET_SELECTION_ERROR', details: 'NOT_IN_BATTLE' }])
+    assert.deepEqual(JSON.parse(refused.slice(3)), [
+      { status: 'ERROR', code: 'GET_SELECTION_ERROR', details: 'NOT_IN_BATTLE' },
+    ])
     assert.equal(await next('ping', frame => frame.includes('"ping"')), '42["ping"]')
     socket.terminate()
   })

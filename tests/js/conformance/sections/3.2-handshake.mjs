@@ -30,22 +30,27 @@ export function tests() {
     })
 
     test(`3.2 unknown player: PLAYER_NOT_FOUND, by ${way} (row 6)`, async () => {
-      for (const playerId of [NOBODY, 'x', '玩家']) await refuses({ transports, query: { playerId } }, 'PLAYER_NOT_FOUND')
+      for (const playerId of [NOBODY, 'x', '玩家'])
+        await refuses({ transports, query: { playerId } }, 'PLAYER_NOT_FOUND')
     })
 
-    test(`3.2 a registered player: no token, a bad, a good one, by ${way} (rows 3, 6)`, { skip: without.secretAndMailbox }, async () => {
-      const { id, accessToken } = await registered()
-      const query = { playerId: id }
-      await refuses({ transports, query }, 'TOKEN_REQUIRED_FOR_REGISTERED_USER')
-      await refuses({ transports, query, auth: { token: '' } }, 'TOKEN_REQUIRED_FOR_REGISTERED_USER')
-      const expired = sign(claimsOf(id, { iat: now() - 7200, exp: now() - 3600 }))
-      for (const token of ['nonsense', expired, sign(claimsOf(id), 'another secret')]) {
-        await refuses({ transports, query, auth: { token } }, 'INVALID_TOKEN')
-      }
-      const { playerId: other } = await guest()
-      await refuses({ transports, query, auth: { token: sign(claimsOf(other)) } }, 'PLAYER_ID_TOKEN_MISMATCH')
-      await admits({ transports, query, auth: { token: accessToken } })
-    })
+    test(
+      `3.2 a registered player: no token, a bad, a good one, by ${way} (rows 3, 6)`,
+      { skip: without.secretAndMailbox },
+      async () => {
+        const { id, accessToken } = await registered()
+        const query = { playerId: id }
+        await refuses({ transports, query }, 'TOKEN_REQUIRED_FOR_REGISTERED_USER')
+        await refuses({ transports, query, auth: { token: '' } }, 'TOKEN_REQUIRED_FOR_REGISTERED_USER')
+        const expired = sign(claimsOf(id, { iat: now() - 7200, exp: now() - 3600 }))
+        for (const token of ['nonsense', expired, sign(claimsOf(id), 'another secret')]) {
+          await refuses({ transports, query, auth: { token } }, 'INVALID_TOKEN')
+        }
+        const { playerId: other } = await guest()
+        await refuses({ transports, query, auth: { token: sign(claimsOf(other)) } }, 'PLAYER_ID_TOKEN_MISMATCH')
+        await admits({ transports, query, auth: { token: accessToken } })
+      },
+    )
   }
 
   test('3.2 a revoked token: TOKEN_BLACKLISTED, at any node (row 6)', { skip: without.mailbox }, async () => {
@@ -66,16 +71,20 @@ export function tests() {
     for (const auth of [undefined, { token: 'nonsense' }, { token: 5 }, {}]) await admits({ query: { playerId }, auth })
   })
 
-  test('3.2 without a sessionId the server invents one: base-36 milliseconds, "_", 8 characters', { skip: without.secret }, async () => {
-    const { playerId } = await guest()
-    const connection = await Connection.open({ query: { playerId } })
-    await connection.ok('getServerState')
-    const token = sign(claimsOf(playerId))
-    const [{ sessionId }] = bodyOf(await send('GET', `${API}/sessions/sessions/${playerId}`, { token })).data.sessions
-    const [, moment] = /^([0-9a-z]+)_[A-Za-z0-9_-]{8}$/.exec(sessionId)
-    assert.ok(Math.abs(parseInt(moment, 36) - Date.now()) < 60_000)
-    connection.close()
-  })
+  test(
+    '3.2 without a sessionId the server invents one: base-36 milliseconds, "_", 8 characters',
+    { skip: without.secret },
+    async () => {
+      const { playerId } = await guest()
+      const connection = await Connection.open({ query: { playerId } })
+      await connection.ok('getServerState')
+      const token = sign(claimsOf(playerId))
+      const [{ sessionId }] = bodyOf(await send('GET', `${API}/sessions/sessions/${playerId}`, { token })).data.sessions
+      const [, moment] = /^([0-9a-z]+)_[A-Za-z0-9_-]{8}$/.exec(sessionId)
+      assert.ok(Math.abs(parseInt(moment, 36) - Date.now()) < 60_000)
+      connection.close()
+    },
+  )
 
   test('3.2 a question in the same tick as connect is answered (row 7)', async () => {
     for (const transports of [['websocket'], ['polling']]) {

@@ -34,7 +34,11 @@ export function tests() {
       const connection = await Connection.open({ query: { playerId }, transports, silent: true })
       const { at, arg } = await connection.push('disconnect')
       // A polling client has nothing that can be cut: its next poll is told that its session is no more.
-      const reasons = ['io server disconnect', 'transport close', ...(transports[0] === 'polling' ? ['transport error'] : [])]
+      const reasons = [
+        'io server disconnect',
+        'transport close',
+        ...(transports[0] === 'polling' ? ['transport error'] : []),
+      ]
       assert.ok(reasons.includes(arg), arg)
       assert.ok(at - began > 10_000 && at - began < 16_000, `closed after ${at - began} ms`)
     })

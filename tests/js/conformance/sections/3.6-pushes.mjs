@@ -20,14 +20,23 @@ export function tests() {
     connection.close()
   })
 
-  test('3.6 matchSuccess: room and opponent, in an envelope', withPair(async ({ a, b, room }) => {
-    assert.match(room, NANOID)
-    for (const [player, other] of [[a, b], [b, a]]) {
-      const [{ arg, args }] = player.connection.events.filter(({ name }) => name === 'matchSuccess')
-      assert.equal(args.length, 1)
-      assert.deepEqual(arg, { status: 'SUCCESS', data: { roomId: room, opponent: { id: other.id, name: other.name } } })
-    }
-  }))
+  test(
+    '3.6 matchSuccess: room and opponent, in an envelope',
+    withPair(async ({ a, b, room }) => {
+      assert.match(room, NANOID)
+      for (const [player, other] of [
+        [a, b],
+        [b, a],
+      ]) {
+        const [{ arg, args }] = player.connection.events.filter(({ name }) => name === 'matchSuccess')
+        assert.equal(args.length, 1)
+        assert.deepEqual(arg, {
+          status: 'SUCCESS',
+          data: { roomId: room, opponent: { id: other.id, name: other.name } },
+        })
+      }
+    }),
+  )
 
   test('3.6 BATTLE_END precedes roomClosed, and each session gets exactly one of each (row 22)', async () => {
     const { a, b, room, asked, close } = await duel()
@@ -41,7 +50,10 @@ export function tests() {
     // Late repetitions would come within the time that the room is kept.
     await pause(1_000)
     for (const { connection } of [a, b]) {
-      assert.equal(connection.count('battleEvent', ({ type }) => type === 'BATTLE_END'), 1)
+      assert.equal(
+        connection.count('battleEvent', ({ type }) => type === 'BATTLE_END'),
+        1,
+      )
       assert.equal(connection.count('roomClosed'), 1)
     }
     close()
@@ -51,7 +63,8 @@ export function tests() {
     const { a, b, asked, close } = await duel()
     await Promise.all([a.play({ after: asked - 1 }), b.play({ after: asked - 1 })])
     for (const { connection } of [a, b]) {
-      for (const name of ['battleEventBatch', 'matchmakingError', 'timerEvent']) assert.equal(connection.count(name), 0, name)
+      for (const name of ['battleEventBatch', 'matchmakingError', 'timerEvent'])
+        assert.equal(connection.count(name), 0, name)
     }
     close()
   })

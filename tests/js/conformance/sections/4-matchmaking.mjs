@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { Player, alone, duel, withPair, withPlayers } from '../support/battle.mjs'
+import { Player, alone, duel, emptyQueue, withPair, withPlayers } from '../support/battle.mjs'
 import { anyNode, nodes } from '../support/environment.mjs'
 import { NANOID } from '../support/players.mjs'
 import { pause } from '../support/socket.mjs'
@@ -14,17 +14,23 @@ const QUIET_MS = 700
 const matches = player => player.connection.count('matchSuccess')
 
 export function tests() {
-  test('4.2 two players, on different nodes, are paired once; both get the room, A is the older entry (row 10)', withPair(async ({ a, b, room }) => {
-    if (nodes.length > 1) assert.notEqual(a.connection.node, b.connection.node)
-    assert.match(room, NANOID)
-    for (const player of [a, b]) {
-      const { players } = await player.ok('getState')
-      assert.deepEqual(players.map(({ id }) => id), [a.id, b.id])
-    }
-    await pause(QUIET_MS)
-    assert.deepEqual([matches(a), matches(b)], [1, 1])
-    for (const player of [a, b]) assert.deepEqual(await player.ok('cancelMatchmaking'), { status: 'CANCELED' })
-  }))
+  test(
+    '4.2 two players, on different nodes, are paired once; both get the room, A is the older entry (row 10)',
+    withPair(async ({ a, b, room }) => {
+      if (nodes.length > 1) assert.notEqual(a.connection.node, b.connection.node)
+      assert.match(room, NANOID)
+      for (const player of [a, b]) {
+        const { players } = await player.ok('getState')
+        assert.deepEqual(
+          players.map(({ id }) => id),
+          [a.id, b.id],
+        )
+      }
+      await pause(QUIET_MS)
+      assert.deepEqual([matches(a), matches(b)], [1, 1])
+      for (const player of [a, b]) assert.deepEqual(await player.ok('cancelMatchmaking'), { status: 'CANCELED' })
+    }),
+  )
 
   test('4.2 the joiner hears QUEUED before matchSuccess (row 9)', async () => {
     for (let round = 0; round < 5; round += 1) {
@@ -80,28 +86,35 @@ export function tests() {
     for (const player of [first, second, third]) player.close()
   })
 
-  test('3.5.3 a cancelled session is not paired (row 12)', withPlayers(2, (a, b) =>
-    alone(a.among, async () => {
-      await a.join()
-      assert.deepEqual(await a.ok('cancelMatchmaking'), { status: 'CANCELED' })
-      await b.join()
-      await pause(QUIET_MS)
-      assert.deepEqual([matches(a), matches(b)], [0, 0])
-      await b.ok('cancelMatchmaking')
-    })))
+  test(
+    '3.5.3 a cancelled session is not paired (row 12)',
+    withPlayers(2, (a, b) =>
+      alone(a.among, async () => {
+        await a.join()
+        assert.deepEqual(await a.ok('cancelMatchmaking'), { status: 'CANCELED' })
+        await b.join()
+        await pause(QUIET_MS)
+        assert.deepEqual([matches(a), matches(b)], [0, 0])
+        await b.ok('cancelMatchmaking')
+      }),
+    ),
+  )
 
-  test('3.5.3 a cancel after the match has no effect on the room', withPair(async ({ a, b }) => {
-    assert.deepEqual(await a.ok('cancelMatchmaking'), { status: 'CANCELED' })
-    await Promise.all([a.ok('ready'), b.ok('ready')])
-    await Promise.all([a.type('TURN_ACTION'), b.type('TURN_ACTION')])
-  }))
+  test(
+    '3.5.3 a cancel after the match has no effect on the room',
+    withPair(async ({ a, b }) => {
+      assert.deepEqual(await a.ok('cancelMatchmaking'), { status: 'CANCELED' })
+      await Promise.all([a.ok('ready'), b.ok('ready')])
+      await Promise.all([a.type('TURN_ACTION'), b.type('TURN_ACTION')])
+    }),
+  )
 
   test('4.2 an entry whose connection is gone blocks nobody (quirk, fixed)', async () => {
     const [dead, a, b] = [await Player.create(), await Player.create(), await Player.create({ team: 1 })]
     await alone(a.among, async () => {
       await dead.join()
       dead.close()
-      while ((await a.ok('getServerState')).matchmakingQueue > 0) await pause(50)
+      await emptyQueue(a)
       await a.join()
       await b.join()
       const [one, other] = await Promise.all([a.matched(), b.matched()])
@@ -113,7 +126,8 @@ export function tests() {
 
   test('4.2 many at once: everybody is paired, once, and each pair agrees (row 10)', async () => {
     const players = []
-    for (let number = 0; number < 10; number += 1) players.push(await Player.create({ node: anyNode(), team: number % 4 }))
+    for (let number = 0; number < 10; number += 1)
+      players.push(await Player.create({ node: anyNode(), team: number % 4 }))
     await alone(nodes, async () => {
       await Promise.all(players.map(player => player.join()))
       const found = await Promise.all(players.map(player => player.matched()))
@@ -124,7 +138,10 @@ export function tests() {
         assert.deepEqual([back.roomId, back.opponent.id], [roomId, id])
       }
       await pause(QUIET_MS)
-      assert.deepEqual(players.map(matches), players.map(() => 1))
+      assert.deepEqual(
+        players.map(matches),
+        players.map(() => 1),
+      )
       assert.equal((await players[0].ok('getServerState')).matchmakingQueue, 0)
     })
     players.forEach(player => player.close())
@@ -140,22 +157,28 @@ export function tests() {
     close()
   })
 
-  test('4.3 a battle waits for ready, and can be looked at from matchSuccess on (rows 13, 14)', withPair(async ({ a, b }) => {
-    await a.ok('ready')
-    await pause(QUIET_MS)
-    for (const [player, other] of [[a, b], [b, a]]) {
-      assert.equal(player.connection.count('battleEvent'), 0, 'no message before both are ready')
-      const state = await player.ok('getState')
-      assert.deepEqual([state.status, state.currentPhase, state.currentTurn], ['Unstarted', 'SELECTION_PHASE', 0])
-      assert.ok(!('sequenceId' in state), 'left out before the start')
-      assert.deepEqual(await player.ok('getAvailableSelection'), [])
-      const opponent = state.players.find(({ id }) => id === other.id)
-      const [starter, ...bench] = opponent.team
-      assert.equal(starter.isUnknown, false)
-      assert.ok(bench.length > 0 && bench.every(pet => pet.isUnknown && pet.name === '' && pet.speciesID === ''))
-      const [choice] = state.players.find(({ id }) => id === player.id).team[0].skills
-      const early = { type: 'use-skill', player: player.id, skill: choice.id, target: 'opponent' }
-      await player.fails('submitPlayerSelection', [early], 'BATTLE_ACTION_ERROR', 'INVALID_SELECTION')
-    }
-  }))
+  test(
+    '4.3 a battle waits for ready, and can be looked at from matchSuccess on (rows 13, 14)',
+    withPair(async ({ a, b }) => {
+      await a.ok('ready')
+      await pause(QUIET_MS)
+      for (const [player, other] of [
+        [a, b],
+        [b, a],
+      ]) {
+        assert.equal(player.connection.count('battleEvent'), 0, 'no message before both are ready')
+        const state = await player.ok('getState')
+        assert.deepEqual([state.status, state.currentPhase, state.currentTurn], ['Unstarted', 'SELECTION_PHASE', 0])
+        assert.ok(!('sequenceId' in state), 'left out before the start')
+        assert.deepEqual(await player.ok('getAvailableSelection'), [])
+        const opponent = state.players.find(({ id }) => id === other.id)
+        const [starter, ...bench] = opponent.team
+        assert.equal(starter.isUnknown, false)
+        assert.ok(bench.length > 0 && bench.every(pet => pet.isUnknown && pet.name === '' && pet.speciesID === ''))
+        const [choice] = state.players.find(({ id }) => id === player.id).team[0].skills
+        const early = { type: 'use-skill', player: player.id, skill: choice.id, target: 'opponent' }
+        await player.fails('submitPlayerSelection', [early], 'BATTLE_ACTION_ERROR', 'INVALID_SELECTION')
+      }
+    }),
+  )
 }

@@ -33,69 +33,104 @@ const PETS = [
 
 export function tests() {
   for (const [what, change, message] of PETS) {
-    test(`5.1 "${message}" where ${what}`, withPlayers(1, async player => {
-      const [first, ...rest] = player.team.team
-      const team = { ...player.team, team: [{ ...first, ...change }, ...rest] }
-      await player.fails('joinMatchmaking', [team], 'VALIDATION_ERROR', `Invalid player data: ${message}`)
-    }))
+    test(
+      `5.1 "${message}" where ${what}`,
+      withPlayers(1, async player => {
+        const [first, ...rest] = player.team.team
+        const team = { ...player.team, team: [{ ...first, ...change }, ...rest] }
+        await player.fails('joinMatchmaking', [team], 'VALIDATION_ERROR', `Invalid player data: ${message}`)
+      }),
+    )
   }
 
-  test('5.1 a team has a name, an id that is one, and 1 to 6 pets', withPlayers(1, async player => {
-    const { team } = player
-    const cases = [
-      [{ ...team, name: '' }, MANY],
-      [{ ...team, id: 'x' }, 'Invalid nanoid'],
-      [{ ...team, team: [] }, 'Array must contain at least 1 element(s)'],
-      [{ ...team, team: Array.from({ length: 7 }, () => ({ ...team.team[0], id: nanoid() })) }, 'Array must contain at most 6 element(s)'],
-    ]
-    for (const [payload, message] of cases) {
-      await player.fails('joinMatchmaking', [payload], 'VALIDATION_ERROR', `Invalid player data: ${message}`)
-    }
-  }))
-
-  test('5.1 all problems are told, in the order of the fields, and the sum in any case', withPlayers(1, async player => {
-    const [first] = player.team.team
-    const team = { ...player.team, name: '', team: [{ ...first, species: 'x', evs: { ...zero, hp: 255, atk: 255, def: 255 } }] }
-    const all = [MANY, 'Invalid', '学习力总和不能超过510'].join(', ')
-    await player.fails('joinMatchmaking', [team], 'VALIDATION_ERROR', `Invalid player data: ${all}`)
-  }))
-
-  test('5.1 what is no object is refused', withPlayers(1, async player => {
-    for (const payload of [null, 5, 'team', [], [player.team]]) {
-      const answer = await player.ask('joinMatchmaking', payload)
-      assert.deepEqual([answer.status, answer.code], ['ERROR', 'VALIDATION_ERROR'], JSON.stringify(payload))
-      assert.match(answer.details, /^Invalid player data: ./)
-    }
-  }))
-
-  test('5.1 the ends of the ranges and unknown keys are taken, also by later clients', withPlayers(1, player =>
-    alone(player.among, async () => {
-      const [first] = player.team.team
-      const changes = [
-        { level: 1 },
-        { level: 100, evs: { ...zero, hp: 255, atk: 255 }, ivs: { ...zero, hp: 31 } },
-        { skills: [], gender: 'NoGender', height: 1.5, weight: 80 },
-        { maxHp: 1, unknown: { deep: [1] } },
-        { id: undefined },
+  test(
+    '5.1 a team has a name, an id that is one, and 1 to 6 pets',
+    withPlayers(1, async player => {
+      const { team } = player
+      const cases = [
+        [{ ...team, name: '' }, MANY],
+        [{ ...team, id: 'x' }, 'Invalid nanoid'],
+        [{ ...team, team: [] }, 'Array must contain at least 1 element(s)'],
+        [
+          { ...team, team: Array.from({ length: 7 }, () => ({ ...team.team[0], id: nanoid() })) },
+          'Array must contain at most 6 element(s)',
+        ],
       ]
-      for (const change of changes) {
-        const team = { ...player.team, more: true, team: [{ ...first, ...change }] }
-        assert.deepEqual(await player.ok('joinMatchmaking', team), { status: 'QUEUED' }, JSON.stringify(change))
+      for (const [payload, message] of cases) {
+        await player.fails('joinMatchmaking', [payload], 'VALIDATION_ERROR', `Invalid player data: ${message}`)
       }
-      await player.ok('cancelMatchmaking')
-    })))
+    }),
+  )
+
+  test(
+    '5.1 all problems are told, in the order of the fields, and the sum in any case',
+    withPlayers(1, async player => {
+      const [first] = player.team.team
+      const team = {
+        ...player.team,
+        name: '',
+        team: [{ ...first, species: 'x', evs: { ...zero, hp: 255, atk: 255, def: 255 } }],
+      }
+      const all = [MANY, 'Invalid', '学习力总和不能超过510'].join(', ')
+      await player.fails('joinMatchmaking', [team], 'VALIDATION_ERROR', `Invalid player data: ${all}`)
+    }),
+  )
+
+  test(
+    '5.1 what is no object is refused',
+    withPlayers(1, async player => {
+      for (const payload of [null, 5, 'team', [], [player.team]]) {
+        const answer = await player.ask('joinMatchmaking', payload)
+        assert.deepEqual([answer.status, answer.code], ['ERROR', 'VALIDATION_ERROR'], JSON.stringify(payload))
+        assert.match(answer.details, /^Invalid player data: ./)
+      }
+    }),
+  )
+
+  test(
+    '5.1 the ends of the ranges and unknown keys are taken, also by later clients',
+    withPlayers(1, player =>
+      alone(player.among, async () => {
+        const [first] = player.team.team
+        const changes = [
+          { level: 1 },
+          { level: 100, evs: { ...zero, hp: 255, atk: 255 }, ivs: { ...zero, hp: 31 } },
+          { skills: [], gender: 'NoGender', height: 1.5, weight: 80 },
+          { maxHp: 1, unknown: { deep: [1] } },
+          { id: undefined },
+        ]
+        for (const change of changes) {
+          const team = { ...player.team, more: true, team: [{ ...first, ...change }] }
+          assert.deepEqual(await player.ok('joinMatchmaking', team), { status: 'QUEUED' }, JSON.stringify(change))
+        }
+        await player.ok('cancelMatchmaking')
+      }),
+    ),
+  )
 
   test('5.1 pets with one id in both teams are told apart', async () => {
     const id = nanoid()
     const same = number => owner => {
       const evs = { ...zero }
-      const pet = { name: `pet ${number}`, id, species: 'pet_brandlet', level: 50, evs, ivs: evs, nature: 'Hardy', skills: [] }
+      const pet = {
+        name: `pet ${number}`,
+        id,
+        species: 'pet_brandlet',
+        level: 50,
+        evs,
+        ivs: evs,
+        nature: 'Hardy',
+        skills: [],
+      }
       return { name: 'Same', id: owner, team: [pet] }
     }
     const { a, b, close } = await pair({ a: { team: same(0) }, b: { team: same(1) } })
     const { players } = await a.ok('getState')
     assert.notEqual(players[0].team[0].id, players[1].team[0].id)
-    assert.deepEqual(players.map(({ team }) => team[0].name), ['pet 0', 'pet 1'])
+    assert.deepEqual(
+      players.map(({ team }) => team[0].name),
+      ['pet 0', 'pet 1'],
+    )
     assert.equal((await b.ok('getState')).status, 'Unstarted')
     close()
   })

@@ -6,9 +6,60 @@ import { test } from 'node:test'
 import { duel, withDuel } from '../support/battle.mjs'
 import { NANOID } from '../support/players.mjs'
 
-const UNKNOWN_PET = { isUnknown: true, name: '', speciesID: '', element: 'Normal', level: 0, currentHp: 0, maxHp: 0, marks: [] }
-const UNKNOWN_SKILL = { isUnknown: true, baseId: '', category: 'Physical', element: 'Normal', power: 0, rage: 0, accuracy: 0, priority: 0, target: 'opponent', multihit: 1, sureHit: false, tag: [] }
-const TYPES = ['BATTLE_START', 'TURN_START', 'TURN_END', 'BATTLE_END', 'TURN_ACTION', 'FORCED_SWITCH', 'FAINT_SWITCH', 'PET_SWITCH', 'PET_DEFEATED', 'SKILL_USE', 'SKILL_USE_FAIL', 'SKILL_MISS', 'SKILL_USE_END', 'DAMAGE', 'DAMAGE_FAIL', 'HEAL', 'HEAL_FAIL', 'RAGE_CHANGE', 'MARK_APPLY', 'MARK_UPDATE', 'MARK_EXPIRE', 'MARK_DESTROY', 'EFFECT_APPLY', 'EFFECT_APPLY_FAIL', 'TRANSFORM', 'TRANSFORM_END', 'ERROR', 'INFO']
+const UNKNOWN_PET = {
+  isUnknown: true,
+  name: '',
+  speciesID: '',
+  element: 'Normal',
+  level: 0,
+  currentHp: 0,
+  maxHp: 0,
+  marks: [],
+}
+const UNKNOWN_SKILL = {
+  isUnknown: true,
+  baseId: '',
+  category: 'Physical',
+  element: 'Normal',
+  power: 0,
+  rage: 0,
+  accuracy: 0,
+  priority: 0,
+  target: 'opponent',
+  multihit: 1,
+  sureHit: false,
+  tag: [],
+}
+const TYPES = [
+  'BATTLE_START',
+  'TURN_START',
+  'TURN_END',
+  'BATTLE_END',
+  'TURN_ACTION',
+  'FORCED_SWITCH',
+  'FAINT_SWITCH',
+  'PET_SWITCH',
+  'PET_DEFEATED',
+  'SKILL_USE',
+  'SKILL_USE_FAIL',
+  'SKILL_MISS',
+  'SKILL_USE_END',
+  'DAMAGE',
+  'DAMAGE_FAIL',
+  'HEAL',
+  'HEAL_FAIL',
+  'RAGE_CHANGE',
+  'MARK_APPLY',
+  'MARK_UPDATE',
+  'MARK_EXPIRE',
+  'MARK_DESTROY',
+  'EFFECT_APPLY',
+  'EFFECT_APPLY_FAIL',
+  'TRANSFORM',
+  'TRANSFORM_END',
+  'ERROR',
+  'INFO',
+]
 
 /** Keys that an opponent's object must not have, wherever it stands. */
 function checkOpponent(player, seen) {
@@ -40,7 +91,20 @@ function checkOwn(player) {
   assert.ok(player.modifierState)
   for (const pet of player.team) {
     assert.equal(pet.isUnknown, false)
-    assert.deepEqual(Object.keys(pet.stats).sort(), ['accuracy', 'atk', 'critRate', 'def', 'evasion', 'height', 'maxHp', 'ragePerTurn', 'spa', 'spd', 'spe', 'weight'])
+    assert.deepEqual(Object.keys(pet.stats).sort(), [
+      'accuracy',
+      'atk',
+      'critRate',
+      'def',
+      'evasion',
+      'height',
+      'maxHp',
+      'ragePerTurn',
+      'spa',
+      'spd',
+      'spe',
+      'weight',
+    ])
     assert.ok(pet.modifierState)
     for (const skill of pet.skills) assert.ok(skill.isUnknown === false && skill.modifierState)
   }
@@ -87,7 +151,11 @@ export function tests() {
       const [end, same] = await Promise.all([a.play({ each: each(a) }), b.play({ each: each(b) })])
       assert.deepEqual([end.sequenceId, end.data], [same.sequenceId, same.data])
       for (const { story } of [a, b]) {
-        assert.deepEqual(story.map(({ message }) => message.sequenceId), story.map((_, at) => at), 'from 0, no gap, no repeat')
+        assert.deepEqual(
+          story.map(({ message }) => message.sequenceId),
+          story.map((_, at) => at),
+          'from 0, no gap, no repeat',
+        )
         assert.equal(new Set(story.map(({ message }) => message.battleId)).size, 1)
         assert.match(story[0].message.battleId, NANOID)
       }
@@ -101,40 +169,73 @@ export function tests() {
     })
   }
 
-  test('5.4 the state: status, phase, turn, marks, and the players A, then B, for both viewers', withDuel(async ({ a, b }) => {
-    for (const player of [a, b]) {
-      const { players, marks, ...rest } = await player.ok('getState')
-      assert.deepEqual(rest, { status: 'On', currentPhase: 'SELECTION_PHASE', currentTurn: 0, sequenceId: player.sequence })
-      assert.ok(Array.isArray(marks))
-      assert.deepEqual(players.map(({ id }) => id), [a.id, b.id])
-      for (const [at, { name, rage, maxRage, teamAlives, team, activePet }] of players.entries()) {
-        assert.deepEqual([name, rage, maxRage, teamAlives], [[a, b][at].team.name, 20, 100, team.length])
-        assert.equal(activePet, team[0].id)
+  test(
+    '5.4 the state: status, phase, turn, marks, and the players A, then B, for both viewers',
+    withDuel(async ({ a, b }) => {
+      for (const player of [a, b]) {
+        const { players, marks, ...rest } = await player.ok('getState')
+        assert.deepEqual(rest, {
+          status: 'On',
+          currentPhase: 'SELECTION_PHASE',
+          currentTurn: 0,
+          sequenceId: player.sequence,
+        })
+        assert.ok(Array.isArray(marks))
+        assert.deepEqual(
+          players.map(({ id }) => id),
+          [a.id, b.id],
+        )
+        for (const [at, { name, rage, maxRage, teamAlives, team, activePet }] of players.entries()) {
+          assert.deepEqual([name, rage, maxRage, teamAlives], [[a, b][at].team.name, 20, 100, team.length])
+          assert.equal(activePet, team[0].id)
+        }
       }
-    }
-  }))
+    }),
+  )
 
-  test('5.4 a pet: ids and order of the team, skills of category Climax last', withDuel(async ({ a }) => {
-    const { team } = (await a.ok('getState')).players[0]
-    assert.deepEqual(team.map(({ name, speciesID }) => [name, speciesID]), a.team.team.map(({ name, species }) => [name, species]))
-    for (const [slot, { skills }] of team.entries()) {
-      assert.deepEqual(skills.map(({ baseId }) => baseId).sort(), [...a.team.team[slot].skills].sort())
-      const climax = skills.map(({ category }) => category === 'Climax')
-      assert.deepEqual(climax, [...climax].sort(), 'Climax last')
-      const [{ id, baseId, modifierState, ...skill }] = skills
-      assert.deepEqual(Object.keys(skill).sort(), ['accuracy', 'category', 'element', 'isUnknown', 'multihit', 'power', 'priority', 'rage', 'sureHit', 'tag', 'target'])
-      assert.ok(id && baseId && Array.isArray(modifierState.attributes))
-    }
-  }))
+  test(
+    '5.4 a pet: ids and order of the team, skills of category Climax last',
+    withDuel(async ({ a }) => {
+      const { team } = (await a.ok('getState')).players[0]
+      assert.deepEqual(
+        team.map(({ name, speciesID }) => [name, speciesID]),
+        a.team.team.map(({ name, species }) => [name, species]),
+      )
+      for (const [slot, { skills }] of team.entries()) {
+        assert.deepEqual(skills.map(({ baseId }) => baseId).sort(), [...a.team.team[slot].skills].sort())
+        const climax = skills.map(({ category }) => category === 'Climax')
+        assert.deepEqual(climax, [...climax].sort(), 'Climax last')
+        const [{ id, baseId, modifierState, ...skill }] = skills
+        assert.deepEqual(Object.keys(skill).sort(), [
+          'accuracy',
+          'category',
+          'element',
+          'isUnknown',
+          'multihit',
+          'power',
+          'priority',
+          'rage',
+          'sureHit',
+          'tag',
+          'target',
+        ])
+        assert.ok(id && baseId && Array.isArray(modifierState.attributes))
+      }
+    }),
+  )
 
-  test('5.6 the first messages: BATTLE_START rebuilds the whole state, TURN_ACTION names both', withDuel(async ({ a, b }) => {
-    for (const player of [a, b]) {
-      const start = player.story.find(({ message }) => message.type === 'BATTLE_START').message
-      assert.deepEqual(start.data, {})
-      const first = player.story[0].message.stateDelta
-      for (const key of ['status', 'currentPhase', 'currentTurn', 'marks', 'players']) assert.equal(first[key].length, 1, key)
-      const action = player.story.find(({ message }) => message.type === 'TURN_ACTION').message
-      assert.deepEqual(action.data, { player: [a.id, b.id] })
-    }
-  }))
+  test(
+    '5.6 the first messages: BATTLE_START rebuilds the whole state, TURN_ACTION names both',
+    withDuel(async ({ a, b }) => {
+      for (const player of [a, b]) {
+        const start = player.story.find(({ message }) => message.type === 'BATTLE_START').message
+        assert.deepEqual(start.data, {})
+        const first = player.story[0].message.stateDelta
+        for (const key of ['status', 'currentPhase', 'currentTurn', 'marks', 'players'])
+          assert.equal(first[key].length, 1, key)
+        const action = player.story.find(({ message }) => message.type === 'TURN_ACTION').message
+        assert.deepEqual(action.data, { player: [a.id, b.id] })
+      }
+    }),
+  )
 }

@@ -13,7 +13,8 @@ async function attack({ a, b }) {
   await Promise.all([a, b].map(async player => player.submit((await player.available())[0])))
 }
 
-const plainDuel = (livesA, livesB) => duel({ a: { team: plain('quick', ...livesA) }, b: { team: plain('slow', ...livesB) } })
+const plainDuel = (livesA, livesB) =>
+  duel({ a: { team: plain('quick', ...livesA) }, b: { team: plain('slow', ...livesB) } })
 
 export function tests() {
   test('5.7 the first turn, message by message, with the numbers of 5.9', async () => {
@@ -22,7 +23,9 @@ export function tests() {
     await attack(fight)
     await Promise.all([a, b].map(player => player.type('TURN_ACTION', 17)))
     const story = a.story.slice(0, 19).map(({ message }) => message)
-    const owner = new Map([a, b].flatMap((player, at) => a.story[0].state.players[at].team.map(({ id }) => [id, player.id])))
+    const owner = new Map(
+      [a, b].flatMap((player, at) => a.story[0].state.players[at].team.map(({ id }) => [id, player.id])),
+    )
     const told = story.map(({ type, data }) => {
       switch (type) {
         case 'SKILL_USE':
@@ -36,8 +39,25 @@ export function tests() {
           return [type]
       }
     })
-    const strike = (by, on) => [['SKILL_USE', by], ['RAGE_CHANGE', by, 'skill'], ['DAMAGE', on], ['RAGE_CHANGE', on, 'damage'], ['RAGE_CHANGE', by, 'skillHit'], ['SKILL_USE_END', by]]
-    assert.deepEqual(told, [['BATTLE_START'], ['TURN_ACTION'], ['TURN_START'], ...strike(a.id, b.id), ...strike(b.id, a.id), ['RAGE_CHANGE', a.id, 'turn'], ['RAGE_CHANGE', b.id, 'turn'], ['TURN_END'], ['TURN_ACTION']])
+    const strike = (by, on) => [
+      ['SKILL_USE', by],
+      ['RAGE_CHANGE', by, 'skill'],
+      ['DAMAGE', on],
+      ['RAGE_CHANGE', on, 'damage'],
+      ['RAGE_CHANGE', by, 'skillHit'],
+      ['SKILL_USE_END', by],
+    ]
+    assert.deepEqual(told, [
+      ['BATTLE_START'],
+      ['TURN_ACTION'],
+      ['TURN_START'],
+      ...strike(a.id, b.id),
+      ...strike(b.id, a.id),
+      ['RAGE_CHANGE', a.id, 'turn'],
+      ['RAGE_CHANGE', b.id, 'turn'],
+      ['TURN_END'],
+      ['TURN_ACTION'],
+    ])
     assert.deepEqual([story[2].data, story[17].data], [{ turn: 1 }, { turn: 1 }])
     const rage = { [a.id]: 20, [b.id]: 20 }
     for (const { type, data } of story) {
@@ -47,13 +67,24 @@ export function tests() {
       if (data.reason === 'turn' || data.reason === 'skillHit') assert.equal(by, 15, data.reason)
       if (data.reason === 'skill') assert.equal(by, -10)
       if (data.reason === 'damage') {
-        const { damage, maxHp } = story.find(message => message.type === 'DAMAGE' && owner.get(message.data.target) === data.player).data
+        const { damage, maxHp } = story.find(
+          message => message.type === 'DAMAGE' && owner.get(message.data.target) === data.player,
+        ).data
         assert.equal(by, Math.floor((damage * 49) / maxHp))
       }
       rage[data.player] = data.after
     }
     for (const { data } of story.filter(({ type }) => type === 'DAMAGE')) {
-      assert.deepEqual(Object.keys(data).sort(), ['currentHp', 'damage', 'damageType', 'effectiveness', 'isCrit', 'maxHp', 'source', 'target'])
+      assert.deepEqual(Object.keys(data).sort(), [
+        'currentHp',
+        'damage',
+        'damageType',
+        'effectiveness',
+        'isCrit',
+        'maxHp',
+        'source',
+        'target',
+      ])
       assert.deepEqual([data.maxHp, data.currentHp], [LONG_LIFE, LONG_LIFE - data.damage])
     }
     close()
@@ -87,19 +118,33 @@ export function tests() {
     await b.submit(forced)
     const action = await b.type('TURN_ACTION', asked)
     const switches = b.story.filter(({ message }) => message.type === 'PET_SWITCH').map(({ message }) => message.data)
-    assert.deepEqual(switches.map(({ player, toPet }) => [player, toPet]), [[b.id, forced.pet], [a.id, bonus.pet]])
+    assert.deepEqual(
+      switches.map(({ player, toPet }) => [player, toPet]),
+      [
+        [b.id, forced.pet],
+        [a.id, bonus.pet],
+      ],
+    )
     assert.equal(action.sequenceId, b.story.at(-1).message.sequenceId)
     close()
   })
 
-  test('5.7 switches come before skills, and B\'s before A\'s; rage falls to 0.8 without a message', async () => {
+  test("5.7 switches come before skills, and B's before A's; rage falls to 0.8 without a message", async () => {
     const fight = await plainDuel([LONG_LIFE, LONG_LIFE], [LONG_LIFE, LONG_LIFE])
     const { a, b, asked, close } = fight
-    await Promise.all([a, b].map(async player => player.submit((await player.available()).find(({ type }) => type === 'switch-pet'))))
+    await Promise.all(
+      [a, b].map(async player => player.submit((await player.available()).find(({ type }) => type === 'switch-pet'))),
+    )
     await a.type('TURN_END', asked)
     const switched = a.story.filter(({ message }) => message.type === 'PET_SWITCH')
-    assert.deepEqual(switched.map(({ message }) => message.data.player), [b.id, a.id])
-    assert.deepEqual(switched[1].state.players.map(({ rage }) => rage), [16, 16])
+    assert.deepEqual(
+      switched.map(({ message }) => message.data.player),
+      [b.id, a.id],
+    )
+    assert.deepEqual(
+      switched[1].state.players.map(({ rage }) => rage),
+      [16, 16],
+    )
     const next = await a.type('TURN_ACTION', asked)
     await a.submit((await a.available())[0])
     await b.submit((await b.available()).find(({ type }) => type === 'switch-pet'))
@@ -121,7 +166,7 @@ export function tests() {
     close()
   })
 
-  test('5.7 both surrender: A\'s is read first, B wins (row 20)', async () => {
+  test("5.7 both surrender: A's is read first, B wins (row 20)", async () => {
     const { a, b, close } = await duel()
     await Promise.all([b.submit(b.surrender), a.submit(a.surrender)])
     const { data } = await a.type('BATTLE_END')
@@ -132,7 +177,8 @@ export function tests() {
   test('5.7 rage stays between 0 and 100 in a whole battle', async () => {
     const { a, b, close } = await duel()
     await Promise.all([a.play(), b.play()])
-    for (const { state } of a.story) for (const { rage, maxRage } of state.players) assert.ok(rage >= 0 && rage <= maxRage)
+    for (const { state } of a.story)
+      for (const { rage, maxRage } of state.players) assert.ok(rage >= 0 && rage <= maxRage)
     close()
   })
 }

@@ -16,8 +16,14 @@ export function tests() {
     const code = await codeFor(email, 'recover')
     const mails = await mailsTo(email, 2)
     const subjects = ['绑定邮箱验证码 - 阿卡迪亚永恒', '恢复玩家ID验证码 - 阿卡迪亚永恒']
-    assert.deepEqual(mails.map(({ subject }) => subject), subjects)
-    for (const [mail, purpose] of [[mails[0], '绑定邮箱'], [mails[1], '恢复玩家ID']]) {
+    assert.deepEqual(
+      mails.map(({ subject }) => subject),
+      subjects,
+    )
+    for (const [mail, purpose] of [
+      [mails[0], '绑定邮箱'],
+      [mails[1], '恢复玩家ID'],
+    ]) {
       assert.deepEqual(mail.from, { name: '阿卡迪亚永恒', address: 'noreply@yuuinih.com' })
       assert.equal(mail.to, email)
       for (const part of ['text/plain', 'text/html']) assert.ok(mail.parts[part].includes(purpose), part)

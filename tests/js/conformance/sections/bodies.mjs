@@ -28,14 +28,37 @@ const ROUTES = [
   ['POST', '/sessions/sessions/cleanup', () => ({})],
 ]
 
-const text = fc.oneof(fc.string({ unit: 'binary', maxLength: 40 }), fc.constantFrom('', NOBODY, '\0', '__proto__', '\ud800', 'x'.repeat(5_000)))
-const leaf = fc.oneof(fc.constant(null), fc.boolean(), fc.integer(), fc.double(), fc.constantFrom(-0, 1e308, 2 ** 53, -1), text)
+const text = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 40 }),
+  fc.constantFrom('', NOBODY, '\0', '__proto__', '\ud800', 'x'.repeat(5_000)),
+)
+const leaf = fc.oneof(
+  fc.constant(null),
+  fc.boolean(),
+  fc.integer(),
+  fc.double(),
+  fc.constantFrom(-0, 1e308, 2 ** 53, -1),
+  text,
+)
 const json = fc.letrec(tie => ({
-  value: fc.oneof({ maxDepth: 4, withCrossShrink: true }, leaf, fc.array(tie('value'), { maxLength: 5 }), fc.dictionary(text, tie('value'), { maxKeys: 5 })),
+  value: fc.oneof(
+    { maxDepth: 4, withCrossShrink: true },
+    leaf,
+    fc.array(tie('value'), { maxLength: 5 }),
+    fc.dictionary(text, tie('value'), { maxKeys: 5 }),
+  ),
 })).value
 
 /** Changes of a good value: what stands at a place is replaced, gone, doubled, or has something beside it. */
-const changes = fc.array(fc.record({ place: fc.nat(), how: fc.constantFrom('replace', 'replace', 'remove', 'double', 'add'), value: json, key: text }), { minLength: 1, maxLength: 3 })
+const changes = fc.array(
+  fc.record({
+    place: fc.nat(),
+    how: fc.constantFrom('replace', 'replace', 'remove', 'double', 'add'),
+    value: json,
+    key: text,
+  }),
+  { minLength: 1, maxLength: 3 },
+)
 
 function changed(good, list) {
   const root = { value: structuredClone(good) }
@@ -43,22 +66,33 @@ function changed(good, list) {
     const places = []
     const walk = (holder, name) => {
       places.push([holder, name])
-      if (holder[name] && typeof holder[name] === 'object') for (const key of Object.keys(holder[name])) walk(holder[name], key)
+      if (holder[name] && typeof holder[name] === 'object')
+        for (const key of Object.keys(holder[name])) walk(holder[name], key)
     }
     walk(root, 'value')
     const [holder, name] = places[place % places.length]
     if (how === 'replace') holder[name] = value
     else if (how === 'double') holder[name] = [holder[name], structuredClone(holder[name])]
     else if (how === 'add' && holder[name] && typeof holder[name] === 'object') holder[name][key] = value
-    else if (how === 'remove' && holder !== root) Array.isArray(holder) ? holder.splice(Number(name), 1) : delete holder[name]
+    else if (how === 'remove' && holder !== root)
+      Array.isArray(holder) ? holder.splice(Number(name), 1) : delete holder[name]
   }
   return root.value
 }
 
-const body = fc.oneof({ weight: 1, arbitrary: json.map(value => ({ value })) }, { weight: 2, arbitrary: changes.map(list => ({ list })) })
+const body = fc.oneof(
+  { weight: 1, arbitrary: json.map(value => ({ value })) },
+  { weight: 2, arbitrary: changes.map(list => ({ list })) },
+)
 const made = ({ value, list }, good) => (list ? changed(good, list) : value)
 const CODE = /^[A-Z][A-Z0-9_]*$/
-const options = runs => ({ seed: seed | 0, numRuns: runs, endOnFailure: false, interruptAfterTimeLimit: 40_000, markInterruptAsFailure: true })
+const options = runs => ({
+  seed: seed | 0,
+  numRuns: runs,
+  endOnFailure: false,
+  interruptAfterTimeLimit: 40_000,
+  markInterruptAsFailure: true,
+})
 
 export function tests() {
   for (const [method, path, good] of ROUTES) {
@@ -78,7 +112,12 @@ export function tests() {
 
   test('1.1 bodies: bytes that are no JSON are answered below 500', async () => {
     const bytes = fc.uint8Array({ maxLength: 300 }).map(bytes => Buffer.from(bytes))
-    const type = fc.constantFrom('application/json', 'application/x-www-form-urlencoded', 'text/plain', 'application/json; charset=latin1')
+    const type = fc.constantFrom(
+      'application/json',
+      'application/x-www-form-urlencoded',
+      'text/plain',
+      'application/json; charset=latin1',
+    )
     const property = fc.asyncProperty(bytes, type, fc.constantFrom(...ROUTES), async (body, type, [method, path]) => {
       const answer = await send(method, API + path, { body, headers: { 'content-type': type } })
       assert.ok(answer.status < 500, `${answer.status} ${answer.text.slice(0, 200)}`)

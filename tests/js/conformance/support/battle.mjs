@@ -8,7 +8,10 @@ import { patch } from 'jsondiffpatch'
 import { teamOf } from '../../fighter.mjs'
 import { anyNode, nodes, pick } from './environment.mjs'
 import { guest, nanoid } from './players.mjs'
-import { Connection, DEADLINE_MS } from './socket.mjs'
+import { Connection, DEADLINE_MS, pause, within } from './socket.mjs'
+
+/** An entry leaves with its connection, or is counted out with its node. */
+const QUEUE_MS = 5_000
 
 /** A cluster has one queue: whoever needs to know with whom he is paired queues alone. */
 const queues = new Map()
@@ -16,8 +19,19 @@ export async function alone(among, work) {
   const key = among.join()
   const before = queues.get(key) ?? Promise.resolve()
   const done = before.then(work)
-  queues.set(key, done.catch(() => {}))
+  queues.set(
+    key,
+    done.catch(() => {}),
+  )
   return await done
+}
+
+/** Waits until nobody queues. */
+export async function emptyQueue(watching) {
+  const empty = async () => {
+    while ((await watching.ok('getServerState')).matchmakingQueue > 0) await pause(50)
+  }
+  await within('empty queue', empty(), QUEUE_MS)
 }
 
 /** Messages after which this player has something to choose. */
@@ -117,7 +131,7 @@ export class Player {
 
   /** Chooses whenever asked until the battle ends; `each` is called before each choice. Gives the end. */
   async play({ after = -1, each = async () => {} } = {}) {
-    for (let seen = after; ; ) {
+    for (let seen = after; ;) {
       const wanted = message => message.type === 'BATTLE_END' || asks(message, this.id)
       const message = await this.message('message that asks to choose, or the end', wanted, seen)
       seen = message.sequenceId

@@ -5,11 +5,16 @@
 import { createServer, isIP } from 'node:net'
 
 const { env } = process
-const list = text => (text ?? '').split(',').map(url => url.trim().replace(/\/+$/, '')).filter(Boolean)
+const list = text =>
+  (text ?? '')
+    .split(',')
+    .map(url => url.trim().replace(/\/+$/, ''))
+    .filter(Boolean)
 
 /** Base URLs of the nodes under test. */
 export const nodes = list(env.BASE_URL)
-if (nodes.length === 0) throw new Error('set BASE_URL to the base URL of the server, or of its nodes with commas between')
+if (nodes.length === 0)
+  throw new Error('set BASE_URL to the base URL of the server, or of its nodes with commas between')
 
 /** Nodes of another cluster of the same server, whose clocks are short. */
 export const quickNodes = list(env.QUICK_URL)
@@ -66,16 +71,24 @@ export function ownAddress() {
 const ADDRESSES = 'counts what one address sends, and so needs a server on 127.0.0.1 and Linux'
 /** Why a test can't run here, or false. */
 export const without = {
-  admin: !(adminEmail && mailbox) && 'needs an admin: set ADMIN_EMAIL as in the ADMIN_EMAILS of the server, and MAILBOX_URL',
-  rates: (!manyAddresses && ADDRESSES) || (!(rateLimits.auth && rateLimits.email) && 'this server has no rate limits: RATE_LIMIT_AUTH or RATE_LIMIT_EMAIL is 0'),
+  admin:
+    !(adminEmail && mailbox) && 'needs an admin: set ADMIN_EMAIL as in the ADMIN_EMAILS of the server, and MAILBOX_URL',
+  rates:
+    (!manyAddresses && ADDRESSES) ||
+    (!(rateLimits.auth && rateLimits.email) &&
+      'this server has no rate limits: RATE_LIMIT_AUTH or RATE_LIMIT_EMAIL is 0'),
   apiDocs: !apiDocs && 'this server has no API documentation: set API_DOCS=on where there is',
   mailbox: !mailbox && 'reads a code in a mailbox: set MAILBOX_URL',
   quick: quickNodes.length === 0 && 'waits for clocks to run out: set QUICK_URL to nodes with short ones',
   quickAlone: !quickAlone && 'is about CLUSTER_ENABLED=false: set QUICK_URL to such a node, and QUICK_CLUSTER=off',
-  quickGrace: !(quickNodes.length > 0 && quickGrace > 0) && 'waits for the grace to end: set QUICK_URL, and QUICK_GRACE to its seconds',
+  quickGrace:
+    !(quickNodes.length > 0 && quickGrace > 0) &&
+    'waits for the grace to end: set QUICK_URL, and QUICK_GRACE to its seconds',
   reports: !reports && 'battle reports are off at this server: set REPORTS=on where they are on',
-  restarts: !(processes.length > 1) && 'ends nodes that somebody starts again: set NODE_PIDS to the processes of several nodes',
+  restarts:
+    !(processes.length > 1) && 'ends nodes that somebody starts again: set NODE_PIDS to the processes of several nodes',
   secret: !jwtSecret && 'signs tokens: set JWT_SECRET to that of the server',
-  secretAndMailbox: !(jwtSecret && mailbox) && 'needs a registered player and forged tokens: set JWT_SECRET and MAILBOX_URL',
+  secretAndMailbox:
+    !(jwtSecret && mailbox) && 'needs a registered player and forged tokens: set JWT_SECRET and MAILBOX_URL',
   several: nodes.length < 2 && 'is about several nodes: give BASE_URL more than one',
 }

@@ -27,14 +27,18 @@ export async function mailsTo(address, count = 1) {
     const answer = await send('GET', `/${encodeURIComponent(address)}`, { node: mailbox })
     const mails = bodyOf(answer)
     if (mails.length >= count) return mails
-    if (Date.now() > deadline) throw new Error(`${mails.length} of ${count} mails to ${address} within ${MAIL_DEADLINE_MS} ms`)
+    if (Date.now() > deadline)
+      throw new Error(`${mails.length} of ${count} mails to ${address} within ${MAIL_DEADLINE_MS} ms`)
     await new Promise(resolve => setTimeout(resolve, 30))
   }
 }
 
 /** Asks for a code and reads it in the mail. */
 export async function codeFor(email, purpose, playerId, options = {}) {
-  const asked = await send('POST', `${API}/email/send-verification-code`, { json: { email, purpose, playerId }, ...options })
+  const asked = await send('POST', `${API}/email/send-verification-code`, {
+    json: { email, purpose, playerId },
+    ...options,
+  })
   succeeds(asked, '验证码已发送，请查收邮件')
   return codeIn((await mailsTo(email)).at(-1))
 }
@@ -49,7 +53,10 @@ export function codeIn(mail) {
 export async function registered({ email = newAddress() } = {}) {
   const { playerId: id } = await guest()
   const code = await codeFor(email, 'bind', id)
-  const bound = succeeds(await send('POST', `${API}/email/bind`, { json: { email, code, playerId: id } }), '邮箱绑定成功')
+  const bound = succeeds(
+    await send('POST', `${API}/email/bind`, { json: { email, code, playerId: id } }),
+    '邮箱绑定成功',
+  )
   return { id, email, bound, ...bound.auth }
 }
 

@@ -8,7 +8,15 @@ import { io } from 'socket.io-client'
 import { anyNode, nodes } from './environment.mjs'
 
 export const DEADLINE_MS = 20_000
-const PUSHES = ['updateState', 'matchSuccess', 'battleEvent', 'roomClosed', 'battleEventBatch', 'matchmakingError', 'timerEvent']
+const PUSHES = [
+  'updateState',
+  'matchSuccess',
+  'battleEvent',
+  'roomClosed',
+  'battleEventBatch',
+  'matchmakingError',
+  'timerEvent',
+]
 /** Below the 20 events a second with a burst of 60 that a server may allow a socket. */
 const PACE = { perMs: 18 / 1000, burst: 45 }
 
@@ -17,7 +25,9 @@ export const pause = ms => new Promise(resolve => setTimeout(resolve, ms))
 /** Gives the promise's value, or fails with its name. */
 export async function within(what, promise, ms = DEADLINE_MS) {
   let timer
-  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error(`no ${what} within ${ms} ms`)), ms)))
+  const late = new Promise(
+    (_, reject) => (timer = setTimeout(() => reject(new Error(`no ${what} within ${ms} ms`)), ms)),
+  )
   return await Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 

@@ -15,7 +15,14 @@ export function plain(kind, ...lives) {
   return owner => ({
     name: `Tester ${owner.slice(0, 6)}`,
     id: owner,
-    team: lives.map((maxHp, slot) => ({ ...KINDS[kind], name: `${kind} ${slot}`, id: nanoid(), level: 100, nature: 'Hardy', maxHp })),
+    team: lives.map((maxHp, slot) => ({
+      ...KINDS[kind],
+      name: `${kind} ${slot}`,
+      id: nanoid(),
+      level: 100,
+      nature: 'Hardy',
+      maxHp,
+    })),
   })
 }
 
