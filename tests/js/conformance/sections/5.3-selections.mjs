@@ -118,7 +118,7 @@ export function tests() {
       b: { team: plain('slow', 1, LONG_LIFE) },
     })
     await Promise.all([a.submit((await a.available())[0]), b.submit((await b.available())[0])])
-    await b.type('FORCED_SWITCH', asked)
+    await Promise.all([a.type('FORCED_SWITCH', asked), b.type('FORCED_SWITCH', asked)])
     const offered = await a.available()
     // Alone in its team, A has nobody to follow up with; whether it is asked at all, the server says.
     if (a.story.some(({ message }) => message.type === 'FAINT_SWITCH')) {
