@@ -104,7 +104,8 @@ impl Gateway {
         let handover = io.extensions.remove::<Handover>();
         let Some(admitted) = handover.and_then(|handover| handover.0.lock().take()) else { return };
         let Admitted { account, visitor, pulse, mut inbox, closed, arrival, place } = admitted;
-        let socket = Arc::new(LocalSocket::new(io, visitor, pulse, self.cutter.clone()));
+        let cutter = self.cutter.clone();
+        let socket = Arc::new(LocalSocket::new(io, visitor, pulse, cutter, closed.clone()));
         self.sessions.connected(&socket);
         let beat = super::heartbeat::beat(self.cluster.clone(), socket.clone(), closed.clone());
         let heartbeat = tokio::spawn(beat);
@@ -193,9 +194,10 @@ impl Gateway {
                 | Err(ProposeError::Stopped)
                 // Lost with the former life of this process: the log has closed it.
                 | Err(ProposeError::Rejected(Rejection::StaleIncarnation)) => return,
+                // Too many of this node's answers are open: it is no less gone for that.
                 Err(ProposeError::Rejected(rejection)) => {
-                    warn!(session = %socket.session, %rejection, "a session's goodbye was refused");
-                    return;
+                    warn!(session = %socket.session, %rejection, "a session's goodbye is tried again");
+                    tokio::time::sleep(RETRY_PAUSE).await;
                 }
                 Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
             }

@@ -13,6 +13,7 @@ use serverv2_machine::{RoomId, SessionKey, SocketId, TokenId};
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::{SendError, SocketError};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::counters::Cut;
@@ -49,6 +50,7 @@ pub(crate) struct LocalSocket {
     cutter: Cutter,
     pulse: Arc<Pulse>,
     cut: AtomicBool,
+    closed: CancellationToken,
 }
 
 /// When a client last showed life. Apart from the socket, so that event handlers, which live as long
@@ -81,10 +83,17 @@ impl Pulse {
 
 impl LocalSocket {
     /// Wraps a connected socket.
-    pub(crate) fn new(io: SocketRef, visitor: Visitor, pulse: Arc<Pulse>, cutter: Cutter) -> Self {
+    pub(crate) fn new(
+        io: SocketRef,
+        visitor: Visitor,
+        pulse: Arc<Pulse>,
+        cutter: Cutter,
+        closed: CancellationToken,
+    ) -> Self {
         let id = io.id.to_string().parse().expect("the library's ids are short and printable");
         let Visitor { session, address, chosen, token } = visitor;
-        Self { id, session, address, chosen, token, io, cutter, pulse, cut: AtomicBool::new(false) }
+        let cut = AtomicBool::new(false);
+        Self { id, session, address, chosen, token, io, cutter, pulse, cut, closed }
     }
 
     /// Milliseconds since the client last answered a heartbeat.
@@ -110,6 +119,8 @@ impl LocalSocket {
         }
         info!(player.id = %self.session.player, socket.id = %self.id, why = why.text(), "cut a socket");
         self.cutter.cut(&self.io, why);
+        // Also where the library has nothing left to close: then it would never say so.
+        self.closed.cancel();
     }
 
     /// Ends the connection so that the client does not come back by itself.
@@ -119,6 +130,7 @@ impl LocalSocket {
         }
         info!(player.id = %self.session.player, socket.id = %self.id, why = why.text(), "dismiss a socket");
         self.cutter.dismiss(&self.io, why);
+        self.closed.cancel();
     }
 
     fn sent(&self, result: Result<(), SendError>) {
