@@ -47,7 +47,7 @@ impl Embedded {
         let known = || self.cluster.read(|_, records| records.player(id)).value;
         match timeout(PATIENCE, &mut asked).await {
             Ok(Ok(found)) => Ok(found.value),
-            Ok(Err(error)) => known().map(Some).ok_or(error.into()),
+            Ok(Err(error)) => known().map(Some).ok_or_else(|| error.into()),
             Err(_) => match known() {
                 Some(account) => Ok(Some(account)),
                 None => Ok(asked.await?.value),
