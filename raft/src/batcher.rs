@@ -65,6 +65,8 @@ impl Phase {
 pub(crate) struct Pending {
     proposal: Proposal,
     bytes: usize,
+    /// It shares an entry with no other.
+    alone: bool,
     deadline: Instant,
     phase: Arc<Phase>,
     refused: oneshot::Sender<ProposeError>,
@@ -96,13 +98,15 @@ impl Pending {
             command,
         };
         let bytes = encoded_len(&proposal);
-        if bytes > PROPOSAL_BYTES_MAX {
+        let alone = proposal.command.is_large();
+        let max = if alone { ENTRY_BYTES_MAX - ENTRY_HEAD_BYTES } else { PROPOSAL_BYTES_MAX };
+        if bytes > max {
             return Err(ProposeError::TooLarge);
         }
         let phase = Arc::<Phase>::default();
         let (refused, is_refused) = oneshot::channel();
         let ticket = Ticket { phase: Arc::clone(&phase), refused: is_refused };
-        Ok((Self { proposal, bytes, deadline, phase, refused, _hold: hold }, ticket))
+        Ok((Self { proposal, bytes, alone, deadline, phase, refused, _hold: hold }, ticket))
     }
 
     fn refuse(self, error: ProposeError) {
@@ -215,11 +219,12 @@ impl Batcher {
 /// Takes what waits, as much as one entry holds; also what was taken and did not fit.
 fn gather(first: Pending, queue: &mut mpsc::Receiver<Pending>) -> (Vec<Pending>, Option<Pending>) {
     let mut bytes = ENTRY_HEAD_BYTES + first.bytes;
+    let alone = first.alone;
     let mut batch = vec![first];
-    while batch.len() < ENTRY_PROPOSALS_MAX {
+    while !alone && batch.len() < ENTRY_PROPOSALS_MAX {
         let Ok(next) = queue.try_recv() else { break };
         bytes += next.bytes;
-        if bytes > ENTRY_BYTES_MAX {
+        if next.alone || bytes > ENTRY_BYTES_MAX {
             return (batch, Some(next));
         }
         batch.push(next);

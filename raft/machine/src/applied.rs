@@ -16,6 +16,7 @@ use crate::effect::Effect;
 use crate::ids::{RequestId, RoomId, Seat};
 use crate::outside::{IssueTokens, OpenSessionOutside, RefreshTokensOutside, SetRecords};
 use crate::records::Player;
+use crate::reports::{CloseStaleReports, ExpireReports, SetReports, StoreReport, Swept};
 use crate::tokens::TokenPair;
 
 /// The result of one proposal, the same on every node.
@@ -58,6 +59,8 @@ pub enum Reply {
     Issued(Issued),
     /// How many sessions were ended.
     Ended(Ended),
+    /// What became of a sweep.
+    Swept(Swept),
 }
 
 impl fmt::Display for Reply {
@@ -75,6 +78,10 @@ impl fmt::Display for Reply {
             Self::Abandoned(Abandoned { room: Some(room) }) => write!(f, "abandoned {room}"),
             Self::Numbered(Numbered { number, .. }) => write!(f, "input #{number}"),
             Self::Ended(Ended { sessions }) => write!(f, "ended {sessions}"),
+            Self::Swept(Swept { reports, next: None }) => write!(f, "swept {reports}"),
+            Self::Swept(Swept { reports, next: Some(next) }) => {
+                write!(f, "swept {reports}, go on at {next}")
+            }
             Self::Issued(Issued { player, pair }) => write!(f, "issued {pair} to {}", player.id),
         }
     }
@@ -235,6 +242,9 @@ pub enum Rejection {
     /// This cluster keeps its accounts elsewhere: in its own records, or in one database.
     #[error("the cluster keeps its accounts elsewhere")]
     RecordsElsewhere,
+    /// This room has no report, or not any more.
+    #[error("no such report")]
+    ReportUnknown,
 }
 
 impl Rejection {
@@ -291,6 +301,7 @@ impl Rejection {
             Self::TokenRequired => "TOKEN_REQUIRED_FOR_REGISTERED_USER",
             Self::CodesFull => "CODES_FULL",
             Self::RecordsElsewhere => "RECORDS_ELSEWHERE",
+            Self::ReportUnknown => "REPORT_NOT_FOUND",
         }
     }
 }
@@ -365,6 +376,10 @@ requests! {
     OpenSessionOutside => Opened,
     IssueTokens => Issued,
     RefreshTokensOutside => Issued,
+    SetReports => Done,
+    StoreReport => Done,
+    ExpireReports => Swept,
+    CloseStaleReports => Swept,
 }
 
 replies! {
@@ -376,6 +391,7 @@ replies! {
     Numbered => Numbered,
     Issued => Issued,
     Ended => Ended,
+    Swept => Swept,
 }
 
 /// An entry as applied, handed to everyone who follows the effect feed.

@@ -112,6 +112,21 @@ impl Machine {
         id: RoomId,
         result: Option<(Outcome, Digest)>,
     ) {
+        self.conclude(turn, id, result, false);
+    }
+
+    /// Aborts a battle that has become too old.
+    pub(crate) fn finish_old(&mut self, turn: &mut Turn<'_>, id: RoomId) {
+        self.conclude(turn, id, None, true);
+    }
+
+    fn conclude(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: RoomId,
+        result: Option<(Outcome, Digest)>,
+        too_old: bool,
+    ) {
         let Some(room) = self.rooms.get(id).filter(|room| room.is_live()) else { return };
         for seat in Seat::BOTH {
             if let Some(lost) = room.seat(seat).lost() {
@@ -134,6 +149,7 @@ impl Machine {
             digest: result.map(|(_, digest)| digest),
             sessions,
         });
+        self.close_report(turn, id, result, too_old);
     }
 
     /// Gives an input its number; the one too many aborts the battle.

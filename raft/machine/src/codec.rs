@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::command::{Entry, Proposal};
-use crate::limits::{ENTRY_BYTES_MAX, RECORD_BYTES_MAX, SNAPSHOT_BYTES_MAX};
+use crate::limits::{
+    ENTRY_BYTES_MAX, PENDING_REPORT_BYTES_MAX, RECORD_BYTES_MAX, SNAPSHOT_BYTES_MAX,
+};
 
 /// Names the format of entries: bincode 2, standard configuration.
 const ENTRY_FORMAT: u8 = 1;
@@ -89,6 +91,14 @@ pub(crate) fn decode_record<T: DeserializeOwned>(
 ) -> Result<T, CodecError> {
     check_len(bytes.len(), RECORD_BYTES_MAX)?;
     decode::<T, { RECORD_BYTES_MAX * MEMORY_FACTOR }>(format, bytes)
+}
+
+pub(crate) fn decode_pending<T: DeserializeOwned>(
+    format: u8,
+    bytes: &[u8],
+) -> Result<T, CodecError> {
+    check_len(bytes.len(), PENDING_REPORT_BYTES_MAX)?;
+    decode::<T, { PENDING_REPORT_BYTES_MAX * MEMORY_FACTOR }>(format, bytes)
 }
 
 /// Writes a value without format byte; the writer must take everything.

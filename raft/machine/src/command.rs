@@ -18,6 +18,7 @@ use crate::ids::{
 };
 use crate::input::{Clocks, Digest, Input, Outcome, PackRef};
 use crate::outside::{IssueTokens, OpenSessionOutside, RefreshTokensOutside, SetRecords};
+use crate::reports::{CloseStaleReports, ExpireReports, SetReports, StoreReport};
 use crate::tokens::Lifetimes;
 
 /// One log entry: proposals in the order in which they are applied.
@@ -109,6 +110,10 @@ pub enum Command {
     OpenSessionOutside(OpenSessionOutside),
     IssueTokens(IssueTokens),
     RefreshTokensOutside(RefreshTokensOutside),
+    SetReports(SetReports),
+    StoreReport(StoreReport),
+    ExpireReports(ExpireReports),
+    CloseStaleReports(CloseStaleReports),
 }
 
 impl Command {
@@ -144,7 +149,16 @@ impl Command {
             Self::OpenSessionOutside(_) => 31,
             Self::IssueTokens(_) => 32,
             Self::RefreshTokensOutside(_) => 33,
+            Self::SetReports(_) => 25,
+            Self::StoreReport(_) => 26,
+            Self::ExpireReports(_) => 27,
+            Self::CloseStaleReports(_) => 28,
         }
+    }
+
+    /// Whether it may be as large as [`crate::limits::REPORT_BYTES_MAX`] and needs an entry of its own.
+    pub fn is_large(&self) -> bool {
+        matches!(self, Self::StoreReport(_))
     }
 }
 
@@ -426,6 +440,10 @@ impl fmt::Display for Command {
             Self::OpenSessionOutside(c) => c.fmt(f),
             Self::IssueTokens(c) => c.fmt(f),
             Self::RefreshTokensOutside(c) => c.fmt(f),
+            Self::SetReports(c) => c.fmt(f),
+            Self::StoreReport(c) => c.fmt(f),
+            Self::ExpireReports(c) => c.fmt(f),
+            Self::CloseStaleReports(c) => c.fmt(f),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Machine {
                 Due::Grace(room, seat) => {
                     self.leave_battle(turn, room, seat, LeaveReason::GraceExpired);
                 }
-                Due::RoomAge(room) => self.finish(turn, room, None),
+                Due::RoomAge(room) => self.finish_old(turn, room),
                 Due::RoomRemoval(room) => self.remove_room(turn, room),
                 Due::TicketDrop(session) => self.drop_ticket(turn, &session),
                 Due::FamilyEnd(family) => drop(self.tokens.forget(family)),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::ids::{NodeId, PlayerId, RoomId, Seat, SessionKey, SocketId, TokenId};
 use crate::input::{BattleSetup, Digest, NumberedInput, Outcome};
+use crate::reports::ReportMessages;
 
 /// One thing to be told, in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +104,15 @@ pub enum Effect {
         /// The sessions in the room, A then B.
         sessions: [SessionKey; 2],
     },
+    /// A battle's report got its end.
+    ReportClosed {
+        /// Whose room's.
+        room: RoomId,
+        /// The node that renders its messages first.
+        home: NodeId,
+        /// `Pending`, unless there will be none.
+        messages: ReportMessages,
+    },
     /// The room's home is another node now.
     HomeMoved {
         /// Which room.
@@ -173,6 +183,9 @@ impl fmt::Display for Effect {
                 write!(f, "battle-ended {room} {outcome}")
             }
             Self::BattleEnded { room, outcome: None, .. } => write!(f, "battle-aborted {room}"),
+            Self::ReportClosed { room, home, messages } => {
+                write!(f, "report-closed {room} home={home} messages {messages}")
+            }
             Self::HomeMoved { room, home } => write!(f, "home-moved {room} to {home}"),
             Self::RoomRemoved { room } => write!(f, "room-removed {room}"),
             Self::NodeCountedOut { node, incarnation } => {

@@ -34,6 +34,7 @@
 //! | code | proof that somebody reads an address's mail; known here by a keyed hash |
 //! | source | a client's address, as far as verification codes are counted by it |
 //! | outside | in a database that the shells ask, instead of in the records |
+//! | report | what is kept of a battle; *open* while it runs, its messages *pending* until rendered |
 //! | due | what happens by itself at a log time; [`Machine::next_deadline`] says when |
 //!
 //! # How to add a command
@@ -62,6 +63,7 @@ mod nodes;
 mod outside;
 mod players;
 mod records;
+mod reports;
 mod rooms;
 mod seats;
 mod sessions;
@@ -96,6 +98,11 @@ pub use input::{
 pub use machine::{Machine, Position};
 pub use outside::{IssueTokens, OpenSessionOutside, RecordsHome, RefreshTokensOutside, SetRecords};
 pub use records::{KeyValue, Kind, MemoryRecords, Order, Player, RecordIter, Records, Value};
+pub use reports::{
+    Blob, CloseStaleReports, ExpireReports, PendingReport, PlayerStats, Rendered, ReportEnd,
+    ReportId, ReportMessages, ReportResult, ReportRow, ReportStatistics, ReportsView, SetReports,
+    StoreReport, Swept, WhyMissing,
+};
 pub use snapshot::{LATEST_LEVEL, Snapshot, SnapshotV1};
 pub use tokens::{Lifetimes, TokenPair};
 pub use view::{Counts, EndView, NodeView, RoomView, SeatView, SessionView, TicketView};

@@ -89,6 +89,22 @@ pub const CODES_MAX: usize = 100_000;
 /// Addresses and sources that are counted; a code of another one is refused (`CODES_FULL`).
 pub const CODE_WINDOWS_MAX: usize = 400_000;
 
+/// Reports; one more takes the place of the oldest, or is not written while that one's battle runs.
+pub const REPORTS_MAX: u64 = 10_000_000;
+/// Bytes of what is rendered of one battle; the report stays without messages. Reports are the one kind of
+/// proposal that may be larger than [`PROPOSAL_BYTES_MAX`]: each has an entry of its own.
+pub const REPORT_BYTES_MAX: usize = ENTRY_BYTES_MAX - 4096;
+/// Ended battles that wait to be rendered; the next one's report stays without messages.
+pub const PENDING_REPORTS_MAX: u64 = 2_000;
+/// Bytes of their set-ups and inputs; the next one's report stays without messages.
+pub const PENDING_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The same of a single one; its report stays without messages.
+pub const PENDING_REPORT_BYTES_MAX: usize = 1024 * 1024;
+/// Reports that one command deletes or looks at.
+pub const REPORTS_SWEPT_MAX: u32 = 100;
+
+const _: () = assert!(PROPOSAL_BYTES_MAX < REPORT_BYTES_MAX && REPORT_BYTES_MAX < ENTRY_BYTES_MAX);
+const _: () = assert!(PENDING_REPORT_BYTES_MAX / RECORD_BYTES_MAX < u16::MAX as usize);
 const _: () = assert!(PROPOSAL_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(TEAM_BYTES_MAX < PROPOSAL_BYTES_MAX);
 const _: () = assert!(CODE_RESEND_MS < CODE_LIFE_MS && CODE_LIFE_MS < CODE_WINDOW_MS);

@@ -33,6 +33,7 @@ use crate::matchmaking::Queue;
 use crate::nodes::Nodes;
 use crate::outside::RecordsHome;
 use crate::records::Records;
+use crate::reports::Reports;
 use crate::rooms::Rooms;
 use crate::sessions::Sessions;
 use crate::snapshot;
@@ -57,6 +58,7 @@ pub struct Machine {
     pub(crate) codes: Codes,
     /// Where accounts are kept, once that is decided: see `outside.rs`.
     pub(crate) records_home: Option<RecordsHome>,
+    pub(crate) reports: Reports,
     /// What happens by itself and when; derived from the rest.
     #[serde(skip)]
     pub(crate) due: DueSet,
@@ -118,6 +120,7 @@ impl Machine {
             tokens: Tokens::default(),
             codes: Codes::default(),
             records_home: None,
+            reports: Reports::default(),
             due: DueSet::default(),
         }
     }
@@ -237,6 +240,10 @@ impl Machine {
             Command::RefreshTokensOutside(c) => {
                 self.refresh_tokens_outside(turn, c).map(Reply::from)
             }
+            Command::SetReports(c) => Ok(self.set_reports(*c).into()),
+            Command::StoreReport(c) => Self::store_report(turn, c).map(Reply::from),
+            Command::ExpireReports(c) => Ok(Self::expire_reports(turn, *c).into()),
+            Command::CloseStaleReports(c) => Ok(self.close_stale_reports(turn, *c).into()),
         }
     }
 }

@@ -43,9 +43,40 @@ impl Kind {
     pub(crate) const EMAIL: Self = Self::new(b'e', EMAIL_KEY);
     /// Numbers of everything, by [`Counter`].
     pub(crate) const COUNTER: Self = Self::new(b'c', 1);
+    /// Battle reports, by number.
+    pub(crate) const REPORT: Self = Self::new(b'r', NUMBER_KEY);
+    /// The number of a report, by its public id.
+    pub(crate) const REPORT_ID: Self = Self::new(b'i', 16);
+    /// Messages of a report: a blob.
+    pub(crate) const REPORT_PIECE: Self = Self::new(b'a', BLOB_KEY);
+    /// The number of a report, by player and the player's own number of it.
+    pub(crate) const PLAYER_REPORT: Self = Self::new(b'b', PLAYER_KEY + NUMBER_KEY);
+    /// What is known of a player's reports, by his id.
+    pub(crate) const OF_PLAYER: Self = Self::new(b's', PLAYER_KEY);
+    /// How many of the ended battles began on a day.
+    pub(crate) const REPORT_DAY: Self = Self::new(b'd', 4);
+    /// Numbers of the reports whose battles have not ended.
+    pub(crate) const OPEN_REPORT: Self = Self::new(b'o', NUMBER_KEY);
+    /// Reports whose messages are still to be rendered, by number.
+    pub(crate) const PENDING_REPORT: Self = Self::new(b'q', NUMBER_KEY);
+    /// What they are rendered from: a blob.
+    pub(crate) const PENDING_PIECE: Self = Self::new(b'w', BLOB_KEY);
 
     /// All of them, in the order of their first bytes.
-    pub(crate) const ALL: [Self; 3] = [Self::COUNTER, Self::EMAIL, Self::PLAYER];
+    pub(crate) const ALL: [Self; 12] = [
+        Self::REPORT_PIECE,
+        Self::PLAYER_REPORT,
+        Self::COUNTER,
+        Self::REPORT_DAY,
+        Self::EMAIL,
+        Self::REPORT_ID,
+        Self::OPEN_REPORT,
+        Self::PLAYER,
+        Self::PENDING_REPORT,
+        Self::REPORT,
+        Self::OF_PLAYER,
+        Self::PENDING_PIECE,
+    ];
 
     pub(crate) const fn new(tag: u8, rest: usize) -> Self {
         Self { tag, rest }
@@ -70,6 +101,10 @@ impl Kind {
 
 /// Bytes of an e-mail address's hash in a key.
 const EMAIL_KEY: usize = 32;
+/// Bytes of a number in a key.
+const NUMBER_KEY: usize = 8;
+/// Bytes of a blob's piece in a key: the number of what it belongs to, and the piece's own.
+const BLOB_KEY: usize = NUMBER_KEY + 2;
 /// Bytes of a player's id in a key.
 pub(crate) const PLAYER_KEY: usize = crate::ids::NANO_ID_LEN;
 
@@ -79,6 +114,22 @@ pub(crate) const PLAYER_KEY: usize = crate::ids::NANO_ID_LEN;
 pub(crate) enum Counter {
     /// Accounts.
     Players = 0,
+    /// Number of the oldest report kept; they are dense.
+    FirstReport = 1,
+    /// Number of the next report.
+    NextReport = 2,
+    /// Ended battles whose reports are kept.
+    ReportsEnded = 3,
+    /// How long they took in all.
+    ReportSeconds = 4,
+    /// How many different A players they have.
+    ReportPlayersA = 5,
+    /// How many different B players they have.
+    ReportPlayersB = 6,
+    /// Ended battles that wait to be rendered.
+    PendingReports = 7,
+    /// Bytes of what they are rendered from.
+    PendingBytes = 8,
 }
 
 /// Which way a range is read.

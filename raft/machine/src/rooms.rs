@@ -261,6 +261,7 @@ impl Machine {
         };
         self.rooms.insert(id, room);
         self.due.add(turn.now.plus_ms(ROOM_AGE_MAX_MS), Due::RoomAge(id));
+        self.open_report(turn, id, &setup);
         turn.emit(Effect::RoomOpened { room: id, setup: Arc::clone(&setup), home });
         for (seat, session) in Seat::BOTH.into_iter().zip(keys) {
             let opponent = &setup.players[seat.opponent().index()];

@@ -240,6 +240,11 @@ impl Machine {
         self.codes.counts()
     }
 
+    /// Whether new battles get reports.
+    pub fn reports_enabled(&self) -> bool {
+        self.reports.enabled
+    }
+
     /// The pack of new battles.
     pub fn active_pack(&self) -> Option<&PackRef> {
         self.nodes.active_pack.as_ref()

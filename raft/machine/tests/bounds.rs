@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use serverv2_machine::limits::{
     ANSWERS_PER_NODE_MAX, CODE_LIFE_MS, CODE_RESEND_MS, CODE_WINDOW_MS, CODE_WINDOWS_MAX,
-    CODES_MAX, INPUTS_MAX, NODES_MAX, PACKS_PER_NODE_MAX, REFRESH_REPEAT_MS, REVOCATIONS_MAX,
-    ROOMS_MAX, SESSIONS_PER_PLAYER_MAX, TICKETS_MAX, TOKEN_FAMILIES_MAX,
+    CODES_MAX, INPUTS_MAX, NODES_MAX, PACKS_PER_NODE_MAX, PENDING_REPORTS_MAX, REFRESH_REPEAT_MS,
+    REVOCATIONS_MAX, ROOMS_MAX, SESSIONS_PER_PLAYER_MAX, TICKETS_MAX, TOKEN_FAMILIES_MAX,
 };
 use serverv2_machine::{
-    ActivatePack, AppendInput, Applied, Clocks, CodeHash, CodeLimits, Command, CreateCode,
+    ActivatePack, AppendInput, Applied, Blob, Clocks, CodeHash, CodeLimits, Command, CreateCode,
     CreatePlayer, Digest, Effect, EndBattle, EndReason, Entry, Floor, Incarnation, Input,
     JoinQueue, Lifetimes, LogTime, Machine, MemoryRecords, NodeId, NodeUp, OpenSession, Outcome,
-    PackRef, PlayerId, Proposal, Purpose, RefreshTokens, Rejection, RequestId, RevokeToken, RoomId,
-    Seat, SessionKey, Tick, TickBattle, TokenId, WallTime,
+    PackRef, PlayerId, Proposal, Purpose, RefreshTokens, Rejection, Rendered, ReportId,
+    ReportMessages, ReportsView, RequestId, RevokeToken, RoomId, Seat, SessionKey, SetReports,
+    StoreReport, Tick, TickBattle, TokenId, WallTime, WhyMissing,
 };
 
 /// A machine that forgets answers as they are given, as a well-behaved node lets it.
@@ -286,4 +287,41 @@ fn session(number: usize) -> SessionKey {
 
 fn pack(number: usize) -> PackRef {
     PackRef { engine: format!("builtin/{number}").as_str().into(), digest: Digest([0; 32]) }
+}
+
+#[test]
+fn too_many_battles_that_wait_to_be_rendered_cost_the_next_ones_their_messages() {
+    let mut world = World::new();
+    world.ok(SetReports { enabled: true });
+    let keys = world.connect(SESSIONS_PER_PLAYER_MAX + 1);
+    let (a, b) = (&keys[0], &keys[SESSIONS_PER_PLAYER_MAX]);
+    let fight = |world: &mut World| {
+        world.ok(join(a));
+        let room = opened(&world.ok(join(b))).remove(0);
+        let outcome = Outcome { winner: Some(Seat::A), reason: EndReason::Surrender };
+        let applied = world.ok(EndBattle { room, after: 0, outcome, digest: Digest([3; 32]) });
+        world.now += 10_000;
+        let closed = applied.effects.iter().find_map(|effect| match effect {
+            Effect::ReportClosed { messages, .. } => Some(*messages),
+            _ => None,
+        });
+        (room, closed.unwrap())
+    };
+    for _ in 0..PENDING_REPORTS_MAX {
+        assert_eq!(fight(&mut world).1, ReportMessages::Pending);
+    }
+    let full = ReportMessages::Missing(WhyMissing::TooManyPending);
+    let (first, one_too_many) = fight(&mut world);
+    assert_eq!(one_too_many, full);
+    let view = ReportsView::of(&world.records);
+    assert_eq!(view.pending_count().0, PENDING_REPORTS_MAX);
+    assert_eq!(view.find(ReportId::of(first)).unwrap().messages, full);
+    let fought = PENDING_REPORTS_MAX + 1;
+    assert_eq!(view.stats(a.player).unwrap().wins, fought, "it counts all the same");
+
+    // One that has been rendered makes place.
+    let room = ReportsView::of(&world.records).pending(1)[0].room;
+    world.ok(StoreReport { room, rendered: Rendered::Messages(Blob([1].into())) });
+    assert_eq!(fight(&mut world).1, ReportMessages::Pending);
+    assert_eq!(fight(&mut world).1, full);
 }

@@ -12,15 +12,16 @@ use std::path::PathBuf;
 
 use goldenfile::Mint;
 use serverv2_machine::{
-    AbandonBattle, AbortBattle, ActivatePack, AppendInput, BindEmail, CheckCode, Clocks,
-    CloseSession, CodeHash, CodeLimits, CodecError, Command, CreateCode, CreateGuestWithTokens,
-    CreatePlayer, Digest, Effect, Email, EndBattle, EndReason, EndSessions, Entry, Floor,
-    Incarnation, Input, IssueTokens, Issued, JoinQueue, KeyScope, LATEST_LEVEL, LeaveQueue,
-    Lifetimes, LogTime, Machine, MemoryRecords, NanoId, NodeGone, NodeId, NodeUp, OpenSession,
-    OpenSessionOutside, Outcome, PackRef, Player, PlayerId, Proposal, Purpose, RaiseLevel, Records,
-    RecordsHome, RecoverPlayer, RefreshTokens, RefreshTokensOutside, RenamePlayer, Reply,
-    RequestId, RevokeToken, RoomId, ScopedKey, Seat, SessionKey, SetRecords, Snapshot, Tick,
-    TickBattle, TokenId, UnbindEmail, WallTime, decode_entry, encode_entry,
+    AbandonBattle, AbortBattle, ActivatePack, AppendInput, BindEmail, Blob, CheckCode, Clocks,
+    CloseSession, CloseStaleReports, CodeHash, CodeLimits, CodecError, Command, CreateCode,
+    CreateGuestWithTokens, CreatePlayer, Digest, Effect, Email, EndBattle, EndReason, EndSessions,
+    Entry, ExpireReports, Floor, Incarnation, Input, IssueTokens, Issued, JoinQueue, KeyScope,
+    LATEST_LEVEL, LeaveQueue, Lifetimes, LogTime, Machine, MemoryRecords, NanoId, NodeGone, NodeId,
+    NodeUp, OpenSession, OpenSessionOutside, Outcome, PackRef, Player, PlayerId, Proposal, Purpose,
+    RaiseLevel, Records, RecordsHome, RecoverPlayer, RefreshTokens, RefreshTokensOutside,
+    RenamePlayer, Rendered, Reply, RequestId, RevokeToken, RoomId, ScopedKey, Seat, SessionKey,
+    SetRecords, SetReports, Snapshot, StoreReport, Tick, TickBattle, TokenId, UnbindEmail,
+    WallTime, WhyMissing, decode_entry, encode_entry,
 };
 
 #[test]
@@ -53,7 +54,7 @@ fn no_command_is_without_bytes() {
         .map(|kind| format!("{kind:?}"))
         .collect();
     // A new command changes this number, here and nowhere else.
-    assert_eq!(kinds.len(), 29);
+    assert_eq!(kinds.len(), 33);
 }
 
 #[test]
@@ -261,6 +262,25 @@ fn entries() -> Vec<(&'static str, Entry)> {
             }
             .into(),
         ),
+        ("set-reports", SetReports { enabled: true }.into()),
+        ("store-report", StoreReport { room, rendered: blob(b"messages") }.into()),
+        (
+            "store-report-without-messages",
+            StoreReport { room, rendered: Rendered::Nothing(WhyMissing::ReplayFailed) }.into(),
+        ),
+        (
+            "expire-reports",
+            ExpireReports {
+                before: WallTime(1_750_406_400_000),
+                older_than_ms: 604_800_000,
+                at_most: 100,
+            }
+            .into(),
+        ),
+        (
+            "close-stale-reports",
+            CloseStaleReports { older_than_ms: 86_400_000, from: 70_000 }.into(),
+        ),
     ];
     let floors = vec![Floor { node: NodeId(1), incarnation: Incarnation(2), lowest_open: 70_000 }];
     let mut entries = vec![("floors", Entry { floors, proposals: Vec::new() })];
@@ -299,6 +319,7 @@ fn busy() -> (Machine, MemoryRecords) {
     }
     apply(1, None, ActivatePack { pack: pack() }.into());
     apply(1, None, SetRecords { home: RecordsHome::Cluster }.into());
+    apply(1, None, SetReports { enabled: true }.into());
     let names = ["ann", "bob", "cat", "dan", "eve"];
     for (name, node) in names.into_iter().zip([1, 1, 2, 2, 2]) {
         apply(1, None, CreatePlayer { player: player(name), name: name.into() }.into());
@@ -340,6 +361,7 @@ fn busy() -> (Machine, MemoryRecords) {
     let outcome = Outcome { winner: None, reason: EndReason::AllPetFainted };
     let end = EndBattle { room: second, after: 1, outcome, digest: Digest([8; 32]) };
     apply(2, None, end.into());
+    apply(2, None, StoreReport { room: second, rendered: blob(b"messages") }.into());
     for name in ["fay", "gus"] {
         let guest = CreatePlayer { player: player(name), name: name.into() };
         let reply = apply(1, None, CreateGuestWithTokens { guest, lifetimes: LIFETIMES }.into());
@@ -373,6 +395,10 @@ fn registered() -> Player {
         email: Some("ann@x.co".into()),
         email_bound: Some(WallTime(7)),
     }
+}
+
+fn blob(bytes: &[u8]) -> Rendered {
+    Rendered::Messages(Blob(bytes.into()))
 }
 
 const HASH: CodeHash = CodeHash([12; 32]);

@@ -11,6 +11,7 @@ mod hostile;
 mod invariants;
 mod model;
 mod reference;
+mod reports;
 mod steps;
 
 use proptest::collection::vec;

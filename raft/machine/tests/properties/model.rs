@@ -73,7 +73,8 @@ impl Model {
             Effect::SeatBound { .. }
             | Effect::HomeMoved { .. }
             | Effect::NodeCountedOut { .. }
-            | Effect::PlayerProved { .. } => {}
+            | Effect::PlayerProved { .. }
+            | Effect::ReportClosed { .. } => {}
         }
         Ok(())
     }

@@ -10,13 +10,13 @@ use serverv2_machine::{
     EndReason, EndSessions, Entry, Floor, Incarnation, Input, Issued, JoinQueue, KeyScope,
     LeaveQueue, Lifetimes, LogTime, Machine, MemoryRecords, NodeGone, NodeId, NodeUp, OpenSession,
     Outcome, PackRef, PlayerId, Position, Proposal, RefreshTokens, Rejection, Reply, RequestId,
-    RevokeToken, RoomId, ScopedKey, Seat, SessionKey, SocketId, Tick, TickBattle, TokenId,
-    WallTime,
+    RevokeToken, RoomId, ScopedKey, Seat, SessionKey, SetReports, SocketId, Tick, TickBattle,
+    TokenId, WallTime,
 };
 
 use crate::model::Model;
 use crate::steps::{NODES, Name, Step, Timed, Who};
-use crate::{codes, hostile, invariants};
+use crate::{codes, hostile, invariants, reports};
 
 /// Makes a log out of steps by looking at the reference machine, and checks that machine.
 pub(crate) struct Reference {
@@ -32,6 +32,7 @@ pub(crate) struct Reference {
     tokens: Vec<(PlayerId, TokenId)>,
     model: Model,
     codes: codes::Reader,
+    reports: reports::Listener,
 }
 
 impl Reference {
@@ -49,12 +50,15 @@ impl Reference {
             tokens: Vec::new(),
             model: Model::default(),
             codes: codes::Reader::default(),
+            reports: reports::Listener::default(),
         };
         for node in 1..=NODES {
             this.step(&Step::Up { node }, true)?;
         }
         let request = this.request(1);
         this.propose(request, ActivatePack { pack: pack() }.into(), None, true)?;
+        let request = this.request(1);
+        this.propose(request, SetReports { enabled: true }.into(), None, true)?;
         for player in 0..4 {
             this.step(&Step::Create { player }, true)?;
         }
@@ -159,6 +163,9 @@ impl Reference {
                 (self.live(1), RevokeToken { token, remaining_ms }.into())
             }
             Step::Code(step) => (self.live(1), codes::command(step, player_id(step.player))),
+            Step::Report(step) => {
+                (self.live(2), reports::command(step, |choice| self.room(choice)))
+            }
             Step::Tick => (self.live(1), Tick.into()),
             Step::Repeat { which } => {
                 let again = self.proposals[which % self.proposals.len()].clone();
@@ -258,6 +265,8 @@ impl Reference {
         }
         self.model.issued(applied)?;
         self.model.compare(&self.machine)?;
+        self.reports.follow(applied)?;
+        self.reports.compare(&self.records)?;
         invariants::all(&self.machine, &self.records, applied, ticked)
     }
 

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::codes::{self, CodeStep};
+use crate::reports::{self, ReportStep};
 
 pub(crate) const NODES: u64 = 3;
 
@@ -81,6 +82,8 @@ pub(crate) enum Step {
     },
     /// About verification codes and addresses.
     Code(CodeStep),
+    /// About battle reports.
+    Report(ReportStep),
     Tick,
     /// An earlier proposal comes again.
     Repeat {
@@ -165,6 +168,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (any::<usize>(), lifetime())
             .prop_map(|(token, remaining_ms)| Step::Revoke { token, remaining_ms }),
         12 => codes::step().prop_map(Step::Code),
+        5 => reports::step().prop_map(Step::Report),
         2 => Just(Step::Tick),
         2 => any::<usize>().prop_map(|which| Step::Repeat { which }),
         1 => (1..=NODES, 0..4u64).prop_map(|(node, back)| Step::Floor { node, back }),

@@ -53,6 +53,7 @@ impl World {
             }
             "tick" => Tick.into(),
             "code" | "check" | "bind" | "recover" | "unbind" => self.code_command(name, args)?,
+            "reports" | "store" | "expire" | "sweep" => self.report_command(name, args)?,
             "create-holder" | "refresh" | "revoke" => self.token_command(name, args)?,
             "records" | "open-outside" | "issue" | "refresh-outside" => {
                 self.outside_command(name, args)?

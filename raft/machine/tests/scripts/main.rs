@@ -17,6 +17,7 @@
 mod codes;
 mod commands;
 mod outside;
+mod reports;
 mod show;
 mod world;
 
@@ -33,7 +34,7 @@ macro_rules! areas {
     )*};
 }
 
-areas! { codes nodes outside players sessions matchmaking rooms battles dedup snapshot tokens }
+areas! { codes nodes outside players reports sessions matchmaking rooms battles dedup snapshot tokens }
 
 fn run_area(area: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts").join(area);

@@ -74,6 +74,11 @@ impl World {
                 let (codes, windows) = self.machine.code_counts();
                 writeln!(out, "codes={codes} windows={windows}")?;
             }
+            "reports" => self.show_reports(&mut out)?,
+            "stats" => {
+                let player = self.player(positional(args)?);
+                self.show_stats(&mut out, player)?;
+            }
             "room" => {
                 let room = self.room(positional(args)?)?;
                 self.show_room(&mut out, room)?;
