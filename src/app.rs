@@ -16,6 +16,7 @@ use crate::mail::{MailSetupError, Mailer};
 use crate::metrics::LocalMetrics;
 use crate::net::LocalConnections;
 use crate::records::{self, OpenError, Records};
+use crate::reports::{self, LocalReports};
 use crate::rest::{BodyBudget, LocalStats, RateLimits};
 
 /// How often this node looks whether it can serve.
@@ -71,6 +72,8 @@ pub struct App {
     pub codes: Arc<CodeKey>,
     /// Sends mails.
     pub mailer: Mailer,
+    /// What this process does for battle reports.
+    pub(crate) reports: Arc<LocalReports>,
     /// What the cluster counts, counted at intervals.
     pub stats: LocalStats,
     /// What was answered, and the last page for Prometheus.
@@ -104,15 +107,20 @@ impl App {
                 return Err(error.into());
             }
         };
+        let reports = LocalReports::start(&cluster, &engines).map_err(AppError::Workers)?;
         let gateway = Gateway::start(
             &cluster,
             feed,
             engines,
             tokens.clone(),
             records.clone(),
+            reports.clone(),
             gateway_settings,
         )
         .map_err(AppError::Workers)?;
+        // Before the first battle.
+        reports::tell_whether_wanted(&cluster, settings.reports.enabled).await;
+        tokio::spawn(reports::keep(cluster.clone(), settings.reports.retention()));
         let rates = RateLimits::new(&settings.auth);
         let app = Arc::new(Self {
             settings,
@@ -126,6 +134,7 @@ impl App {
             records,
             codes,
             mailer,
+            reports,
             stats: LocalStats::default(),
             metrics: LocalMetrics::default(),
         });

@@ -20,12 +20,14 @@ mod auth;
 mod database;
 mod file;
 mod mail;
+mod reports;
 mod table;
 mod value;
 
 pub use auth::{AuthSettings, Lifetime, Network};
 pub use database::DatabaseSettings;
 pub use mail::{MailProvider, MailSettings};
+pub use reports::ReportSettings;
 pub use table::{SETTINGS, Setting};
 pub use value::{LogFormat, Secret};
 
@@ -118,6 +120,9 @@ pub struct Settings {
     /// E-mail and verification codes.
     pub mail: MailSettings,
 
+    /// Battle reports.
+    pub reports: ReportSettings,
+
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -191,6 +196,7 @@ impl Settings {
             socket_payload_bytes_max: 0,
             database: DatabaseSettings::default(),
             mail: MailSettings::default(),
+            reports: ReportSettings::default(),
             log_format: LogFormat::Pretty,
             log_level: String::new(),
         }

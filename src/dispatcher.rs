@@ -25,6 +25,7 @@ use crate::gateway::counters::Cut;
 use crate::gateway::socket::LocalSocket;
 use crate::gateway::wire::{Envelope, MatchSuccess, Opponent, Push};
 use crate::records::Records;
+use crate::reports::LocalReports;
 use crate::sessions::LocalSessions;
 
 /// Log target of the line-by-line account of what was decided and delivered; `demo` prints it.
@@ -83,6 +84,7 @@ pub(crate) struct Dispatcher {
     pub(crate) host: Arc<BattleHost>,
     pub(crate) acks: Arc<Acks>,
     pub(crate) records: Arc<dyn Records>,
+    pub(crate) reports: Arc<LocalReports>,
     /// Index up to which everything has been delivered.
     pub(crate) delivered: watch::Sender<u64>,
 }
@@ -101,6 +103,7 @@ impl Dispatcher {
                     known = self.reconcile();
                     // After the state was read: what it knows already will not be told again.
                     self.records.forget_all();
+                    self.reports.skipped(known);
                     self.delivered.send_replace(known);
                 }
             }
@@ -110,6 +113,7 @@ impl Dispatcher {
 
     /// The answers of an entry and, unless they are news no more, its effects.
     fn deliver(&self, entry: &AppliedEntry, news: bool) {
+        self.reports.applied(entry);
         for applied in entry.applied.iter() {
             if let Some(answer) = self.acks.take(applied.request) {
                 answer(applied.outcome.clone().map_err(Failure::Rejected));
@@ -167,6 +171,9 @@ impl Dispatcher {
                 self.ended(*room, *digest, sessions);
             }
             Effect::RoomRemoved { room } => self.host.removed(*room),
+            Effect::ReportClosed { room, home, messages } => {
+                self.reports.closed(self.me(), *room, *home, *messages);
+            }
             Effect::HomeMoved { room, home } => {
                 if *home == self.me() {
                     self.open_room(*room, NOBODY);

@@ -49,6 +49,7 @@ use crate::battle::host::BattleHost;
 use crate::config::Network;
 use crate::dispatcher::{Acks, Dispatcher, Failure};
 use crate::records::Records;
+use crate::reports::LocalReports;
 use crate::sessions::LocalSessions;
 use crate::timekeeper;
 
@@ -134,12 +135,13 @@ type OnAnswer = Box<dyn FnOnce(Responder, Result<Reply, Failure>) + Send>;
 
 impl Gateway {
     /// Starts everything that stands between the log and the sockets. It ends with the feed.
-    pub fn start(
+    pub(crate) fn start(
         cluster: &Cluster,
         feed: EffectFeed,
         engines: Engines,
         tokens: Arc<TokenKeys>,
         records: Arc<dyn Records>,
+        reports: Arc<LocalReports>,
         settings: GatewaySettings,
     ) -> std::io::Result<Arc<Self>> {
         let host = Arc::new(BattleHost::start(cluster, &engines)?);
@@ -151,6 +153,7 @@ impl Gateway {
             host: host.clone(),
             acks: acks.clone(),
             records: records.clone(),
+            reports,
             delivered: delivered_sender,
         };
         tokio::spawn(dispatcher.run(feed));

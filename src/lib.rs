@@ -22,6 +22,7 @@ mod open_files;
 mod ports;
 mod random;
 pub mod records;
+mod reports;
 pub mod rest;
 pub mod run;
 mod sessions;

@@ -30,6 +30,7 @@ mod idempotency;
 mod metrics;
 mod player_row;
 mod rate;
+mod reports;
 mod sessions;
 mod time;
 mod tokens;
@@ -40,6 +41,7 @@ pub use rate::RateLimits;
 
 /// All routes.
 pub fn router(app: Arc<App>) -> Router {
+    let reports = if app.settings.reports.enabled { reports::routes() } else { Router::new() };
     Router::new()
         .route("/health", get(health::health))
         .route("/ready", get(health::ready).with_state(app.readiness.clone()))
@@ -59,6 +61,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/email/recover", post(email::recover))
         .route("/api/v1/email/check-binding", get(email::check_binding))
         .route("/api/v1/email/unbind", post(email::unbind))
+        .merge(reports)
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(from_fn_with_state(app.clone(), guard::look_again))

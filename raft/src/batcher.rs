@@ -259,7 +259,8 @@ fn still_wanted(batch: Vec<Pending>) -> Vec<Pending> {
 mod tests {
     use std::collections::HashSet;
 
-    use serverv2_machine::{Incarnation, JoinQueue, NodeId, Tick};
+    use serverv2_machine::limits::REPORT_BYTES_MAX;
+    use serverv2_machine::{Blob, Incarnation, JoinQueue, NodeId, Rendered, StoreReport, Tick};
 
     use super::*;
 
@@ -311,6 +312,38 @@ mod tests {
             assert!(batch.iter().all(|pending| seen.insert(pending.proposal.request)));
         }
         assert_eq!(seen.len(), 3000);
+    }
+
+    fn report(bytes: usize) -> Command {
+        let rendered = Rendered::Messages(Blob(vec![7; bytes].into()));
+        StoreReport { room: "room-________________".parse().unwrap(), rendered }.into()
+    }
+
+    #[tokio::test]
+    async fn a_report_may_be_large_and_shares_its_entry_with_nobody() {
+        let requests = requests();
+        let (sender, mut queue) = mpsc::channel(16);
+        let mut tickets = Vec::new();
+        let large = report(REPORT_BYTES_MAX);
+        for command in [Tick.into(), Tick.into(), large, report(1), Tick.into(), Tick.into()] {
+            let (pending, ticket) = pending(&requests, command, later());
+            sender.try_send(pending).ok().unwrap();
+            tickets.push(ticket);
+        }
+        let mut sizes = Vec::new();
+        let mut carried = queue.try_recv().ok();
+        while let Some(first) = carried.take().or_else(|| queue.try_recv().ok()) {
+            let batch;
+            (batch, carried) = gather(first, &mut queue);
+            let proposals = batch.iter().map(|pending| pending.proposal.clone());
+            let entry = Entry { floors: vec![requests.floor()], proposals: proposals.collect() };
+            serverv2_machine::encode_entry(&entry).unwrap();
+            sizes.push(batch.len());
+        }
+        assert_eq!(sizes, [2, 1, 1, 2]);
+        let hold = requests.claim(requests.next());
+        let refused = Pending::new(hold, report(ENTRY_BYTES_MAX), None, later()).err();
+        assert_eq!(refused, Some(ProposeError::TooLarge));
     }
 
     #[tokio::test]

@@ -52,6 +52,15 @@ pub enum InputResult {
 /// Called once with what an input came to; `None` if this replica will never know.
 pub type OnInput = Box<dyn FnOnce(Option<&InputResult>) + Send>;
 
+/// Called with each message as an observer sees it, to whom nothing is hidden.
+pub type OnMessage = Box<dyn FnMut(&OnWire<'_>) + Send>;
+
+struct Observer {
+    tell: OnMessage,
+    /// What it was told last; `None` before the first message of the battle.
+    seen: Option<BattleView>,
+}
+
 struct Viewpoint {
     audience: Arc<dyn Audience>,
     /// What this viewer's client holds; `None` before the first message of the battle.
@@ -77,6 +86,7 @@ pub struct Replica {
 #[derive(Default)]
 struct Stage {
     viewpoints: [Option<Viewpoint>; 2],
+    observer: Option<Observer>,
     events: Sha256,
     messages: u64,
 }
@@ -99,6 +109,12 @@ impl Sink for Stage {
             let change = Delta::between(viewpoint.seen.as_ref(), &view);
             viewpoint.audience.battle_event(&message.on_wire(change.as_ref()));
             viewpoint.seen = Some(view);
+        }
+        if let Some(observer) = &mut self.observer {
+            let view = state.view(Viewer::Observer);
+            let change = Delta::between(observer.seen.as_ref(), &view);
+            (observer.tell)(&message.on_wire(change.as_ref()));
+            observer.seen = Some(view);
         }
     }
 }
@@ -124,6 +140,11 @@ impl Replica {
             stage: Stage::default(),
             broken: false,
         })
+    }
+
+    /// Lets an observer watch a battle that has not begun.
+    pub fn observe(&mut self, tell: OnMessage) {
+        self.stage.observer = Some(Observer { tell, seen: None });
     }
 
     /// The room it belongs to.

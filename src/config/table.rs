@@ -142,6 +142,7 @@ const HTTP: &str = "HTTP and Socket.IO";
 const CLUSTER: &str = "Node and cluster";
 const RAFT: &str = "Raft";
 const GAME: &str = "Game";
+const REPORTS: &str = "Battle reports";
 const AUTH: &str = "Tokens and rates";
 const MAIL: &str = "E-mail";
 const DATABASE: &str = "Database";
@@ -360,6 +361,19 @@ pub static SETTINGS: &[Setting] = &[
     row("DISCONNECT_GRACE_PERIOD_TTL", "disconnect-grace-period-ttl", GAME, Always("60"),
         number(SECONDS, 0, 3_600, |s, n| s.disconnect_grace = Duration::from_secs(n)),
         "Time to come back to a battle after a lost connection. 0 loses it at once."),
+
+    row("ENABLE_BATTLE_REPORTS", "enable-battle-reports", REPORTS, Always("true"),
+        Kind::Switch { put: |s, v| s.reports.enabled = v },
+        "Whether battles are reported and players' statistics kept, and /api/v1/battles, /players and \
+         /statistics are served. The same on all nodes; the leader's word counts."),
+    row("BATTLE_REPORT_RETENTION", "battle-report-retention", REPORTS, Always("7d"),
+        text(LIFETIME, |s, v| Lifetime::parse(v).map(|v| s.reports.kept = Duration::from_millis(v.ms))),
+        "How long a battle's report is kept, from its beginning. Statistics of players stay."),
+    row("BATTLE_ABANDONED_AFTER", "battle-abandoned-after", REPORTS, Always("24h"),
+        text(LIFETIME, |s, v| {
+            Lifetime::parse(v).map(|v| s.reports.open_at_most = Duration::from_millis(v.ms))
+        }),
+        "Age at which an open report whose battle does not run any more is closed as abandoned."),
 
     row("EMAIL_PROVIDER", "email-provider", MAIL, Always("console"),
         text("console or smtp (SendGrid and Amazon SES have SMTP relays: use them through smtp)",

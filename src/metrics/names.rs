@@ -60,6 +60,14 @@ pub(super) const EVENTS: Name = ("serverv2_socket_events", "Events received, by 
 pub(super) const RATE_LIMITED: Name =
     ("serverv2_rate_limited", "What was refused because there was too much of it");
 pub(super) const HOME_ROOMS: Name = ("serverv2_home_rooms", "Live rooms whose home is this node");
+pub(super) const REPORTS: Name = (
+    "serverv2_battle_reports",
+    "Battles whose home was this node by what became of their messages: stored, or why there are none",
+);
+pub(super) const REPORTS_PENDING: Name = (
+    "serverv2_cluster_battle_reports_pending",
+    "Ended battles of the cluster that wait to be rendered",
+);
 pub(super) const REPLICAS: Name =
     ("serverv2_battle_replicas", "Battles that this node plays along");
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serverv2_machine::ReportsView;
 use serverv2_raft::{Figures, Status};
 
 use super::names::{self, contract};
@@ -18,6 +19,8 @@ pub(super) struct NodeSample {
     stats: Stats,
     gateway: GatewaySample,
     replicas: usize,
+    reports: [(&'static str, u64); 4],
+    reports_pending: u64,
     /// Requests that were answered with a 5xx.
     failed_requests: u64,
 }
@@ -59,6 +62,11 @@ impl NodeSample {
                 http_refused: app.rates.refused(),
             },
             replicas: gateway.host.replicas(),
+            reports: app.reports.counters.read(),
+            reports_pending: app
+                .cluster
+                .read(|_, records| ReportsView::of(records).pending_count().0)
+                .value,
             failed_requests,
         }
     }
@@ -71,6 +79,8 @@ impl NodeSample {
         page.gauge(names::HOME_ROOMS, self.stats.home_rooms)?;
         page.gauge(contract::ROOMS, self.stats.home_rooms)?;
         page.gauge(names::REPLICAS, self.replicas)?;
+        page.counters(names::REPORTS, "outcome", self.reports)?;
+        page.gauge(names::REPORTS_PENDING, self.reports_pending)?;
         page.empty_histogram(contract::REDIS)?;
         let proposals = self.figures.proposals;
         let error = |kind, component| [("type", kind), ("component", component)];

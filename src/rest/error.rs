@@ -10,7 +10,8 @@ use serverv2_machine::Rejection;
 use crate::records::RecordsError;
 
 /// JSON as the existing server labels it.
-const JSON_UTF8: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+pub(super) const JSON_UTF8: HeaderValue =
+    HeaderValue::from_static("application/json; charset=utf-8");
 
 /// A value as a JSON answer.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {

@@ -24,6 +24,11 @@ pub(super) struct PlayerRow<'a> {
 struct Empty {}
 
 impl<'a> PlayerRow<'a> {
+    /// What everybody may see of it.
+    pub(super) fn for_everybody(player: &'a Player) -> Self {
+        Self { email: None, email_bound_at: None, ..Self::of(player) }
+    }
+
     /// The row of this player.
     pub(super) fn of(player: &'a Player) -> Self {
         Self {

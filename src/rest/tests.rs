@@ -36,6 +36,10 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap()
     }
 
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -79,7 +83,7 @@ impl Node {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    async fn rename(&self, body: &Value) -> Answer {
+    pub(super) async fn rename(&self, body: &Value) -> Answer {
         self.put_json(RENAME, body.to_string()).await
     }
 

@@ -27,6 +27,7 @@ mod malformed;
 mod metrics;
 mod powercut;
 mod queue;
+mod reports;
 mod rest;
 mod restart;
 mod retry;

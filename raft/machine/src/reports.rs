@@ -106,7 +106,7 @@ impl Machine {
             // The room is still there: it lingers.
             if let Some(room) = self.rooms.get(id) {
                 home = room.home;
-                let pending = PendingReport { room: id, home, since: turn.now, digest, bytes: 0 };
+                let pending = PendingReport::new(id, home, turn.now, digest);
                 let battle = (&*room.setup, &room.inputs[..]);
                 let kept = Writer(turn.records).put_pending(report, pending, battle);
                 row.messages = match kept {

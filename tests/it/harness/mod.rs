@@ -17,7 +17,7 @@ mod library;
 pub(crate) mod light;
 pub(crate) mod links;
 mod log;
-mod patch;
+pub(crate) mod patch;
 pub(crate) mod polling;
 pub(crate) mod ports;
 pub(crate) mod postgres;

@@ -219,10 +219,15 @@ pub struct PendingReport {
     pub(super) bytes: u32,
 }
 
+impl PendingReport {
+    /// One of which nothing is stored yet.
+    pub fn new(room: RoomId, home: NodeId, since: LogTime, digest: Digest) -> Self {
+        Self { room, home, since, digest, bytes: 0 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
-
     use super::*;
 
     #[test]

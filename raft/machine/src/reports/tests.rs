@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
+//! Sweeps and deletions of reports that only a defect could leave, and what is left after them.
 
 use super::*;
 use crate::clock::{LogTime, WallTime};

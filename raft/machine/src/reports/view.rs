@@ -3,9 +3,9 @@
 use super::rows::{OfPlayer, PendingReport, PlayerStats, ReportId, ReportMessages, ReportRow};
 use super::store::{self, Store};
 use crate::codec;
-use crate::ids::PlayerId;
+use crate::ids::{PlayerId, RoomId};
 use crate::input::{BattleSetup, NumberedInput};
-use crate::records::{Counter, Kind, Order, Records, read_number};
+use crate::records::{Counter, KeyValue, Kind, Order, Player, Records, read_number};
 
 /// The reports among the records.
 #[derive(Clone, Copy)]
@@ -42,6 +42,11 @@ impl<'a> ReportsView<'a> {
     pub fn newest(self, offset: u64, limit: usize) -> Vec<ReportRow> {
         let (first, next) = self.bounds();
         numbers_down(first, next, offset, limit).filter_map(|number| self.row(number)).collect()
+    }
+
+    /// The one whose battle began first.
+    pub fn oldest(self) -> Option<ReportRow> {
+        self.row(self.bounds().0)
     }
 
     /// The one with this id.
@@ -108,6 +113,14 @@ impl<'a> ReportsView<'a> {
         self.0.range(&from, &to, Order::Up).take(limit).map(|(_, value)| decode(&value)).collect()
     }
 
+    /// What waits of this room, if it does.
+    pub fn pending_of(self, room: RoomId) -> Option<PendingReport> {
+        let number = self.0.report_number(ReportId::of(room))?;
+        let (from, to) = Kind::PENDING_REPORT.span(&[&number.to_be_bytes()]);
+        let (_, value) = self.0.range(&from, &to, Order::Up).next()?;
+        Some(self.0.decoded(&value))
+    }
+
     /// Set-up and inputs of a battle that waits.
     pub fn pending_battle(
         self,
@@ -119,6 +132,39 @@ impl<'a> ReportsView<'a> {
             Ok(battle) => Some(battle),
             Err(error) => self.0.unreadable(&error),
         }
+    }
+
+    /// Accounts in the order of their ids, from behind this one on: for who reads all of them in parts.
+    pub fn accounts_after(self, after: Option<PlayerId>, at_most: usize) -> Vec<Player> {
+        let decode = |value: &[u8]| match Player::decode(value) {
+            Ok(player) => player,
+            Err(error) => self.0.unreadable(&error),
+        };
+        let found = self.behind(Kind::PLAYER, after);
+        found.take(at_most).map(|(_, value)| decode(&value)).collect()
+    }
+
+    /// What players' battles came to, in the same way. Who fought none may be among them.
+    pub fn stats_after(
+        self,
+        after: Option<PlayerId>,
+        at_most: usize,
+    ) -> Vec<(PlayerId, Option<PlayerStats>)> {
+        let found = self.behind(Kind::OF_PLAYER, after).take(at_most);
+        let of = |(key, value): KeyValue| {
+            let id = std::str::from_utf8(&key[1..]).ok()?.parse().ok()?;
+            Some((id, self.0.decoded::<OfPlayer>(&value).stats))
+        };
+        found.filter_map(of).collect()
+    }
+
+    fn behind(self, kind: Kind, after: Option<PlayerId>) -> impl Iterator<Item = KeyValue> + 'a {
+        let (mut from, to) = kind.span(&[]);
+        if let Some(after) = after {
+            from = kind.key(&[after.as_str().as_bytes()]);
+        }
+        let skipped = after.map(|_| from.clone());
+        self.0.range(&from, &to, Order::Up).filter(move |(key, _)| Some(key) != skipped.as_ref())
     }
 
     /// How many reports are open, up to `at_most`.
