@@ -43,7 +43,7 @@
 //!    `Display`, and its reply in the list of `applied.rs` (a new kind of reply at the end of [`Reply`]).
 //! 2. Its rule, as a method of [`Machine`] in the file of its area, and an arm in `machine.rs`. If
 //!    older builds may stand in the same cluster, it is refused below a new behaviour level.
-//! 3. A script in `testscripts/`, a step in `tests/properties.rs`, its bytes in `tests/golden.rs`.
+//! 3. A script in `testscripts/`, a step in `tests/properties.rs`, its bytes in `tests/golden/`.
 
 mod applied;
 mod battles;
