@@ -91,6 +91,9 @@ pub const CODE_WINDOWS_MAX: usize = 400_000;
 
 /// Reports; one more takes the place of the oldest, or is not written while that one's battle runs.
 pub const REPORTS_MAX: u64 = 10_000_000;
+/// Ended battles whose reports wait to be written in the database that keeps the players; while there are
+/// that many, new battles get no report.
+pub const REPORTS_WAITING_MAX: u64 = 500_000;
 /// Bytes of what is rendered of one battle; the report stays without messages. Reports are the one kind of
 /// proposal that may be larger than [`PROPOSAL_BYTES_MAX`]: each has an entry of its own.
 pub const REPORT_BYTES_MAX: usize = ENTRY_BYTES_MAX - 4096;

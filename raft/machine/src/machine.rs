@@ -241,7 +241,7 @@ impl Machine {
                 self.refresh_tokens_outside(turn, c).map(Reply::from)
             }
             Command::SetReports(c) => Ok(self.set_reports(*c).into()),
-            Command::StoreReport(c) => Self::store_report(turn, c).map(Reply::from),
+            Command::StoreReport(c) => self.store_report(turn, c).map(Reply::from),
             Command::ExpireReports(c) => Ok(Self::expire_reports(turn, *c).into()),
             Command::CloseStaleReports(c) => Ok(self.close_stale_reports(turn, *c).into()),
         }

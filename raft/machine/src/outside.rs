@@ -80,6 +80,11 @@ impl Machine {
         self.records_home
     }
 
+    /// Whether a database keeps the accounts, and with them reports and statistics.
+    pub fn keeps_records_outside(&self) -> bool {
+        matches!(self.records_home, Some(RecordsHome::Database(_)))
+    }
+
     pub(crate) fn set_records(
         &mut self,
         turn: &Turn<'_>,
@@ -99,7 +104,7 @@ impl Machine {
 
     /// Refuses what is decided where this cluster does not keep its accounts.
     pub(crate) fn check_home(&self, command: &Command) -> Result<(), Rejection> {
-        let outside = matches!(self.records_home, Some(RecordsHome::Database(_)));
+        let outside = self.keeps_records_outside();
         let refused = match command {
             Command::CreatePlayer(_)
             | Command::CreateGuestWithTokens(_)

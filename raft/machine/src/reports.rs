@@ -12,6 +12,11 @@
 //! for are counted along. A player's statistics stay when his reports go.
 //!
 //! Reports live in the records alone; the machine itself only remembers whether they are wanted.
+//!
+//! Where a database keeps the players it keeps their reports and statistics, too. Then a report is here
+//! only from its opening until some node has written it there ([`Rendered::Elsewhere`]): it is in no list,
+//! counts for nothing, and its key is a number that is never asked for. Whatever its battle came to, it
+//! waits among the pending ones, with nothing to render where there is nothing.
 
 use std::sync::Arc;
 
@@ -21,7 +26,7 @@ use crate::applied::{Done, Rejection};
 use crate::effect::Effect;
 use crate::ids::{RoomId, Seat};
 use crate::input::{BattleSetup, Digest, Outcome};
-use crate::limits::{REPORT_BYTES_MAX, REPORTS_MAX, REPORTS_SWEPT_MAX};
+use crate::limits::{REPORT_BYTES_MAX, REPORTS_MAX, REPORTS_SWEPT_MAX, REPORTS_WAITING_MAX};
 use crate::machine::{Machine, Turn};
 use crate::records::{Counter, Kind, Order, read_number};
 
@@ -64,12 +69,7 @@ impl Machine {
                 turn.records.put_player(&player);
             }
         }
-        let full = ReportsView::of(turn.records).count() >= REPORTS_MAX;
-        let mut writer = Writer(turn.records);
-        if full && writer.delete_oldest(|_| true) == Oldest::Kept {
-            return;
-        }
-        writer.insert(ReportRow {
+        let row = ReportRow {
             room,
             players: setup.players.each_ref().map(|seat| seat.player),
             names: setup.players.each_ref().map(|seat| Arc::clone(&seat.name)),
@@ -78,7 +78,17 @@ impl Machine {
             numbers: [0; 2],
             end: None,
             messages: ReportMessages::None,
-        });
+        };
+        let view = ReportsView::of(turn.records);
+        let (count, waiting) = (view.count(), view.pending_count().0);
+        let mut writer = Writer(turn.records);
+        if self.keeps_records_outside() {
+            if waiting < REPORTS_WAITING_MAX {
+                writer.insert_for_elsewhere(&row);
+            }
+        } else if count < REPORTS_MAX || writer.delete_oldest(|_| true) == Oldest::Deleted {
+            writer.insert(row);
+        }
     }
 
     /// A room has ended. `timeout`: it was aborted since it had become too old.
@@ -97,8 +107,10 @@ impl Machine {
         let result_row = result.map_or(abandoned, |(outcome, _)| ReportResult::Played(outcome));
         row.end = Some(end(turn, &row, result_row));
         let mut home = turn.request.node;
+        let outside = self.keeps_records_outside();
         if let Some((outcome, digest)) = result {
-            for (seat, player) in Seat::BOTH.into_iter().zip(row.players) {
+            let counted = (!outside).then_some(row.players).into_iter().flatten();
+            for (seat, player) in Seat::BOTH.into_iter().zip(counted) {
                 let mut of = turn.records.of_player(player);
                 of.stats.get_or_insert_default().count(outcome, seat, turn.wall);
                 Writer(turn.records).put_of_player(player, &of);
@@ -115,14 +127,32 @@ impl Machine {
                 };
             }
         }
-        Writer(turn.records).close(report, &row);
+        if outside {
+            Writer(turn.records).close_for_elsewhere(report, &row, home, turn.now);
+        } else {
+            Writer(turn.records).close(report, &row);
+        }
         turn.emit(Effect::ReportClosed { room: id, home, messages: row.messages });
     }
 
-    pub(crate) fn store_report(turn: &mut Turn<'_>, c: &StoreReport) -> Result<Done, Rejection> {
+    pub(crate) fn store_report(
+        &self,
+        turn: &mut Turn<'_>,
+        c: &StoreReport,
+    ) -> Result<Done, Rejection> {
         let report = turn.records.report_number(ReportId::of(c.room));
         let report = report.ok_or(Rejection::ReportUnknown)?;
         let row = turn.records.report(report).ok_or(Rejection::ReportUnknown)?;
+        let elsewhere = c.rendered == Rendered::Elsewhere;
+        if elsewhere != self.keeps_records_outside() {
+            return Err(Rejection::RecordsElsewhere);
+        }
+        if elsewhere {
+            if row.end.is_some() {
+                Writer(turn.records).forget(report, &row);
+            }
+            return Ok(Done);
+        }
         if row.messages != ReportMessages::Pending {
             // Somebody else was first.
             return Ok(Done);
@@ -135,6 +165,8 @@ impl Machine {
             }
             Rendered::Messages(_) => ReportMessages::Missing(WhyMissing::TooLarge),
             Rendered::Nothing(why) => ReportMessages::Missing(*why),
+            // Seen to above.
+            Rendered::Elsewhere => return Ok(Done),
         };
         writer.put(report, &ReportRow { messages, ..row });
         Ok(Done)
@@ -171,7 +203,12 @@ impl Machine {
                 continue;
             }
             row.end = Some(end(turn, &row, ReportResult::Abandoned { timeout: true }));
-            Writer(turn.records).close(*report, &row);
+            if self.keeps_records_outside() {
+                let home = turn.request.node;
+                Writer(turn.records).close_for_elsewhere(*report, &row, home, turn.now);
+            } else {
+                Writer(turn.records).close(*report, &row);
+            }
             reports += 1;
         }
         let full = open.len() == REPORTS_SWEPT_MAX as usize;

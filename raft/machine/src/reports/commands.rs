@@ -34,6 +34,9 @@ pub enum Rendered {
     Messages(Blob),
     /// There will never be any.
     Nothing(WhyMissing),
+    /// The whole report is in the database that keeps the players: nothing of it is needed here any more.
+    /// Refused where the cluster keeps them, and the others where a database does.
+    Elsewhere,
 }
 
 /// Delete reports of battles that began too long ago, the oldest first, up to the first one that is
@@ -126,6 +129,7 @@ impl fmt::Display for StoreReport {
                 write!(f, "store-report {} bytes={}", self.room, blob.0.len())
             }
             Rendered::Nothing(why) => write!(f, "store-report {} nothing: {why}", self.room),
+            Rendered::Elsewhere => write!(f, "store-report {} elsewhere", self.room),
         }
     }
 }

@@ -5,10 +5,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::rows::{OfPlayer, PendingReport, ROW_FORMAT, ReportId, ReportMessages, ReportRow};
-use crate::clock::WallTime;
+use crate::clock::{LogTime, WallTime};
 use crate::codec;
-use crate::ids::{PlayerId, Seat};
-use crate::input::{BattleSetup, NumberedInput};
+use crate::ids::{NodeId, PlayerId, Seat};
+use crate::input::{BattleSetup, Digest, NumberedInput};
 use crate::limits::{
     PENDING_BYTES_MAX, PENDING_REPORT_BYTES_MAX, PENDING_REPORTS_MAX, RECORD_BYTES_MAX,
 };
@@ -125,6 +125,43 @@ impl Writer<'_> {
         self.0.set(key(Kind::OPEN_REPORT, report), None);
         self.put(report, row);
         self.count_ended(row, 1);
+    }
+
+    /// Adds a report that is to be written elsewhere. No list has it: the oldest that is kept is the next one.
+    pub(super) fn insert_for_elsewhere(&mut self, row: &ReportRow) {
+        let report = self.records().counter(Counter::NextReport);
+        self.0.set(id_key(row.id()), Some(number(report)));
+        self.0.set(key(Kind::OPEN_REPORT, report), Some(number(report)));
+        self.put(report, row);
+        self.count(Counter::NextReport, 1);
+        if self.records().counter(Counter::FirstReport) == report {
+            self.count(Counter::FirstReport, 1);
+        }
+    }
+
+    /// A report that is to be written elsewhere has got its end: it waits for that, if it doesn't already.
+    pub(super) fn close_for_elsewhere(
+        &mut self,
+        report: u64,
+        row: &ReportRow,
+        home: NodeId,
+        now: LogTime,
+    ) {
+        self.0.set(key(Kind::OPEN_REPORT, report), None);
+        self.put(report, row);
+        if row.messages != ReportMessages::Pending {
+            let nothing = PendingReport::new(row.room, home, now, Digest([0; 32]));
+            self.encode(key(Kind::PENDING_REPORT, report), &nothing);
+            self.count(Counter::PendingReports, 1);
+        }
+    }
+
+    /// Nothing of a report is needed any more that was written elsewhere.
+    pub(super) fn forget(&mut self, report: u64, row: &ReportRow) {
+        self.remove_pending(report);
+        self.0.set(id_key(row.id()), None);
+        self.0.set(key(Kind::OPEN_REPORT, report), None);
+        self.0.set(key(Kind::REPORT, report), None);
     }
 
     /// Deletes the oldest report if this allows it; one whose battle runs stays.

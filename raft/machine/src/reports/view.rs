@@ -113,6 +113,25 @@ impl<'a> ReportsView<'a> {
         self.0.range(&from, &to, Order::Up).take(limit).map(|(_, value)| decode(&value)).collect()
     }
 
+    /// Some of those that wait, with their numbers, from this number on.
+    pub fn pending_from(self, number: u64, limit: usize) -> Vec<(u64, PendingReport)> {
+        let (from, _) = Kind::PENDING_REPORT.span(&[&number.to_be_bytes()]);
+        let (_, to) = Kind::PENDING_REPORT.span(&[]);
+        let found = self.0.range(&from, &to, Order::Up).take(limit);
+        found.map(|(key, value)| (read_number(&key[1..]), self.0.decoded(&value))).collect()
+    }
+
+    /// Reports of battles that run or wait: all that the cluster may have yet to write elsewhere.
+    pub fn unwritten(self) -> Vec<ReportId> {
+        let id = |number: u64| self.row(number).map(|row| row.id());
+        let of = |kind: Kind| {
+            let (from, to) = kind.span(&[]);
+            let found = self.0.range(&from, &to, Order::Up);
+            found.filter_map(|(key, _)| id(read_number(&key[1..]))).collect::<Vec<_>>()
+        };
+        [of(Kind::OPEN_REPORT), of(Kind::PENDING_REPORT)].concat()
+    }
+
     /// What waits of this room, if it does.
     pub fn pending_of(self, room: RoomId) -> Option<PendingReport> {
         let number = self.0.report_number(ReportId::of(room))?;
@@ -126,6 +145,10 @@ impl<'a> ReportsView<'a> {
         self,
         pending: &PendingReport,
     ) -> Option<(BattleSetup, Vec<NumberedInput>)> {
+        if pending.bytes == 0 {
+            // It waits to be written, not to be rendered.
+            return None;
+        }
         let number = self.0.report_number(ReportId::of(pending.room))?;
         let bytes = self.0.pieces(Kind::PENDING_PIECE, number, pending.bytes);
         match codec::decode_pending(store::PENDING_FORMAT, &bytes) {

@@ -177,5 +177,8 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         proposal(300, Some(key), Tick.into())
     });
     entries.push(("client-keys", Entry { floors: Vec::new(), proposals: keyed.to_vec() }));
+    let elsewhere = StoreReport { room, rendered: Rendered::Elsewhere }.into();
+    let proposals = vec![proposal(301, None, elsewhere)];
+    entries.push(("store-report-elsewhere", Entry { floors: Vec::new(), proposals }));
     entries
 }

@@ -11,7 +11,7 @@ use serverv2_machine::{
 use crate::world::{Failure, World, number, positional};
 
 impl World {
-    /// `reports on`, `store r1 bytes=9`, `store r1 failed`, `expire before=MS age=MS`, `sweep age=MS`.
+    /// `reports on`, `store r1 bytes=9`, `store r1 failed|elsewhere`, `expire before=MS age=MS`, `sweep age=MS`.
     pub(crate) fn report_command(
         &mut self,
         name: &str,
@@ -23,10 +23,11 @@ impl World {
                 let room = self.room(positional(args)?)?;
                 let rendered = match args.take_key("bytes") {
                     Some(bytes) => Rendered::Messages(Blob(vec![b'm'; number(bytes)?].into())),
-                    None if args.next_pos() == Some("failed") => {
-                        Rendered::Nothing(WhyMissing::ReplayFailed)
-                    }
-                    None => return Err("bytes= or failed".into()),
+                    None => match positional(args)? {
+                        "failed" => Rendered::Nothing(WhyMissing::ReplayFailed),
+                        "elsewhere" => Rendered::Elsewhere,
+                        _ => return Err("bytes=, failed or elsewhere".into()),
+                    },
                 };
                 StoreReport { room, rendered }.into()
             }
@@ -71,6 +72,10 @@ impl World {
         let kept = if bytes == 0 { "nothing" } else { "their battles" };
         writeln!(out, "ended={battles} players={players} today={today} seconds={seconds}")?;
         writeln!(out, "pending={pending}, {kept} kept")?;
+        let unwritten = view.unwritten();
+        if self.machine.keeps_records_outside() && !unwritten.is_empty() {
+            writeln!(out, "to be written elsewhere: {}", unwritten.len())?;
+        }
         Ok(())
     }
 
