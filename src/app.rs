@@ -100,14 +100,16 @@ impl App {
         let tokens = Arc::new(TokenKeys::new(&secret, settings.auth.previous_secret.as_ref()));
         let gateway_settings = gateway_settings(&settings, &connections);
         let codes = Arc::new(CodeKey::new(&secret));
-        let records = match records::open(&cluster, &settings.database, codes.clone()).await {
-            Ok(records) => records,
+        let opened = match records::open(&cluster, &settings.database, codes.clone()).await {
+            Ok(opened) => opened,
             Err(error) => {
                 cluster.shutdown().await;
                 return Err(error.into());
             }
         };
-        let reports = LocalReports::start(&cluster, &engines).map_err(AppError::Workers)?;
+        let records = opened.accounts;
+        let reports =
+            LocalReports::start(&cluster, &engines, opened.reports).map_err(AppError::Workers)?;
         let gateway = Gateway::start(
             &cluster,
             feed,
@@ -120,7 +122,8 @@ impl App {
         .map_err(AppError::Workers)?;
         // Before the first battle.
         reports::tell_whether_wanted(&cluster, settings.reports.enabled).await;
-        tokio::spawn(reports::keep(cluster.clone(), settings.reports.retention()));
+        let database = reports.database.clone();
+        tokio::spawn(reports::keep(cluster.clone(), database, settings.reports.retention()));
         let rates = RateLimits::new(&settings.auth);
         let app = Arc::new(Self {
             settings,

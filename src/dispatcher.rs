@@ -149,6 +149,9 @@ impl Dispatcher {
             }
             Effect::RoomOpened { room, setup, home } => {
                 let audience = self.audience(setup);
+                if *home == self.me() {
+                    self.reports.paired(*room);
+                }
                 if *home == self.me() || audience.iter().any(Option::is_some) {
                     self.host.open(
                         *room,
@@ -177,6 +180,7 @@ impl Dispatcher {
             Effect::HomeMoved { room, home } => {
                 if *home == self.me() {
                     self.open_room(*room, NOBODY);
+                    self.reports.opened(*room);
                 }
                 self.host.home_moved(*room, *home);
             }
@@ -302,6 +306,7 @@ impl Dispatcher {
         });
         for room in homes.value {
             self.open_room(room, NOBODY);
+            self.reports.opened(room);
         }
     }
 

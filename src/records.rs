@@ -31,6 +31,7 @@ mod postgres;
 
 pub use embedded::Embedded;
 pub use postgres::{DatabaseError, Postgres, is_database_url};
+pub(crate) use postgres::{PostgresReports, Written};
 
 /// Pause between two tries to have it decided where accounts are kept.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -191,17 +192,26 @@ const HAS_RECORDS: &str = "DATABASE_URL is set, but this cluster keeps its playe
 const OTHER_DATABASE: &str = "DATABASE_URL names another database than the one in which this cluster keeps its \
     players: set it as on the other nodes";
 
+/// See [`open`].
+pub struct Opened {
+    /// The accounts.
+    pub accounts: Arc<dyn Records>,
+    /// Battle reports and statistics, if they are kept in the same database.
+    pub(crate) reports: Option<Arc<PostgresReports>>,
+}
+
 /// Opens the records that the settings name, and has it decided in the log that they are the cluster's.
 pub async fn open(
     cluster: &Cluster,
     settings: &DatabaseSettings,
     codes: Arc<CodeKey>,
-) -> Result<Arc<dyn Records>, OpenError> {
+) -> Result<Opened, OpenError> {
     let (decided, players) =
         cluster.read(|machine, records| (machine.records_home(), records.player_count())).value;
     let Some(url) = &settings.url else {
         decide(cluster, RecordsHome::Cluster).await?;
-        return Ok(Arc::new(Embedded::new(cluster.clone(), codes)));
+        let accounts = Arc::new(Embedded::new(cluster.clone(), codes));
+        return Ok(Opened { accounts, reports: None });
     };
     // Before anything is made in the database.
     if decided == Some(RecordsHome::Cluster) || (decided.is_none() && players > 0) {
@@ -216,7 +226,8 @@ pub async fn open(
     if let Some(id) = database.id() {
         decide(cluster, RecordsHome::Database(id)).await?;
     }
-    Ok(Arc::new(database))
+    let reports = Some(Arc::new(database.reports()));
+    Ok(Opened { accounts: Arc::new(database), reports })
 }
 
 async fn decide(cluster: &Cluster, home: RecordsHome) -> Result<(), OpenError> {

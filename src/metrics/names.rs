@@ -66,7 +66,11 @@ pub(super) const REPORTS: Name = (
 );
 pub(super) const REPORTS_PENDING: Name = (
     "serverv2_cluster_battle_reports_pending",
-    "Ended battles of the cluster that wait to be rendered",
+    "Ended battles of the cluster that wait to be rendered, or to be written in the database",
+);
+pub(super) const DATABASE_AWAY: Name = (
+    "serverv2_database_away",
+    "1 if the database that keeps players and reports has not answered this node's last question",
 );
 pub(super) const REPLICAS: Name =
     ("serverv2_battle_replicas", "Battles that this node plays along");

@@ -19,8 +19,9 @@ pub(super) struct NodeSample {
     stats: Stats,
     gateway: GatewaySample,
     replicas: usize,
-    reports: [(&'static str, u64); 4],
+    reports: [(&'static str, u64); 5],
     reports_pending: u64,
+    database_away: Option<bool>,
     /// Requests that were answered with a 5xx.
     failed_requests: u64,
 }
@@ -67,6 +68,7 @@ impl NodeSample {
                 .cluster
                 .read(|_, records| ReportsView::of(records).pending_count().0)
                 .value,
+            database_away: app.reports.database.as_ref().map(|it| it.is_away()),
             failed_requests,
         }
     }
@@ -81,6 +83,9 @@ impl NodeSample {
         page.gauge(names::REPLICAS, self.replicas)?;
         page.counters(names::REPORTS, "outcome", self.reports)?;
         page.gauge(names::REPORTS_PENDING, self.reports_pending)?;
+        if let Some(away) = self.database_away {
+            page.gauge(names::DATABASE_AWAY, u64::from(away))?;
+        }
         page.empty_histogram(contract::REDIS)?;
         let proposals = self.figures.proposals;
         let error = |kind, component| [("type", kind), ("component", component)];

@@ -33,10 +33,12 @@ mod codes;
 mod door;
 mod migrations;
 mod players;
+mod reports;
 mod trouble;
 mod url;
 
 pub use migrations::DatabaseError;
+pub(crate) use reports::{PostgresReports, Written};
 pub use url::is_database_url;
 
 use door::Door;
@@ -74,7 +76,37 @@ struct Database {
     /// Its name, once its tables are known to be right.
     id: OnceLock<[u8; 16]>,
     places: Semaphore,
+    /// Those of them who only look at reports.
+    readers: Semaphore,
     reach: Reach,
+}
+
+impl Database {
+    /// Asks, for as long as somebody may wait.
+    async fn ask<T>(
+        &self,
+        work: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, RecordsError> {
+        self.ask_for(QUERY_PATIENCE, work).await
+    }
+
+    async fn ask_for<T>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, RecordsError> {
+        if self.id.get().is_none() {
+            return Err(RecordsError::NoDatabase);
+        }
+        let _place = self.places.try_acquire().map_err(|_| RecordsError::NoDatabase)?;
+        let outcome = timeout(patience, work).await.unwrap_or(Err(Trouble::Late));
+        self.reach.judge(outcome)
+    }
+
+    /// Whether it has not answered the last question, or was never found.
+    fn is_away(&self) -> bool {
+        self.id.get().is_none() || self.reach.is_away()
+    }
 }
 
 impl Postgres {
@@ -102,6 +134,7 @@ impl Postgres {
             options,
             id: OnceLock::new(),
             places: Semaphore::new(QUERIES_WAITING_MAX),
+            readers: Semaphore::new((connections_max as usize / 2).max(1)),
             reach: Reach::default(),
         });
         let began = Instant::now();
@@ -134,18 +167,16 @@ impl Postgres {
         self.database.id.get().copied()
     }
 
-    /// Asks the database, for as long as somebody may wait.
+    /// The reports and statistics in the same database.
+    pub(crate) fn reports(&self) -> PostgresReports {
+        PostgresReports::new(self.cluster.clone(), self.database.clone())
+    }
+
     async fn ask<T>(
         &self,
         work: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, RecordsError> {
-        let database = &self.database;
-        if database.id.get().is_none() {
-            return Err(RecordsError::NoDatabase);
-        }
-        let _place = database.places.try_acquire().map_err(|_| RecordsError::NoDatabase)?;
-        let outcome = timeout(QUERY_PATIENCE, work).await.unwrap_or(Err(Trouble::Late));
-        database.reach.judge(outcome)
+        self.database.ask(work).await
     }
 
     /// Gives the first tokens to whoever has proved to be this player.

@@ -3,6 +3,7 @@
 //! The existing server does this daily and hourly (contract 6.3); here both happen at most an hour after
 //! they are due, in small commands with pauses between them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serverv2_machine::limits::REPORTS_SWEPT_MAX;
@@ -12,13 +13,14 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use crate::random;
+use crate::records::{PostgresReports, RecordsError};
 
 /// How often the leader looks whether it is time.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Longest pause between two sweeps.
 const SWEEP_PERIOD_MAX: Duration = Duration::from_secs(3_600);
 /// Pause between two commands of one sweep.
-const PACE: Duration = Duration::from_millis(50);
+pub(crate) const SWEEP_PACE: Duration = Duration::from_millis(50);
 
 /// How long things are kept.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +53,11 @@ pub(crate) async fn tell_whether_wanted(cluster: &Cluster, enabled: bool) {
 }
 
 /// Runs until the node stops. Does something on the leader only.
-pub(crate) async fn keep(cluster: Cluster, retention: Retention) {
+pub(crate) async fn keep(
+    cluster: Cluster,
+    database: Option<Arc<PostgresReports>>,
+    retention: Retention,
+) {
     let mut swept: Option<Instant> = None;
     loop {
         sleep(PERIOD).await;
@@ -64,10 +70,25 @@ pub(crate) async fn keep(cluster: Cluster, retention: Retention) {
             continue;
         }
         match sweep(&cluster, retention).await {
-            Ok(()) => swept = Some(Instant::now()),
+            Ok(()) => {}
             Err(ProposeError::Stopped) => return,
-            Err(error) => debug!(%error, "reports could not be swept yet"),
+            Err(error) => {
+                debug!(%error, "reports could not be swept yet");
+                continue;
+            }
         }
+        if let Some(database) = database.as_ref().filter(|_| retention.enabled) {
+            match database.sweep(retention).await {
+                Ok((closed, deleted)) => tell(closed, deleted),
+                // Why is in the log already.
+                Err(RecordsError::Failed) => {}
+                Err(error) => {
+                    debug!(%error, "the database could not be swept yet");
+                    continue;
+                }
+            }
+        }
+        swept = Some(Instant::now());
     }
 }
 
@@ -84,7 +105,7 @@ async fn sweep(cluster: &Cluster, retention: Retention) -> Result<(), ProposeErr
         let close = CloseStaleReports { older_than_ms: retention.open_ms, from: start };
         let swept = cluster.propose(close, None).await?.reply;
         (from, closed) = (swept.next, closed + u64::from(swept.reports));
-        sleep(PACE).await;
+        sleep(SWEEP_PACE).await;
     }
     let mut more = some;
     while more {
@@ -94,13 +115,17 @@ async fn sweep(cluster: &Cluster, retention: Retention) -> Result<(), ProposeErr
         let swept = cluster.propose(expire, None).await?.reply;
         deleted += u64::from(swept.reports);
         more = swept.next.is_some();
-        sleep(PACE).await;
+        sleep(SWEEP_PACE).await;
     }
+    tell(closed, deleted);
+    Ok(())
+}
+
+fn tell(closed: u64, deleted: u64) {
     if closed > 0 {
         warn!(reports = closed, "open reports without a battle were closed as abandoned");
     }
     if deleted > 0 {
         info!(reports = deleted, "old battle reports were deleted");
     }
-    Ok(())
 }

@@ -58,16 +58,17 @@ fn cluster_health(app: &App) -> Value {
     let raft = cluster::RaftStatus::of(app);
     let status = if raft.ready { "healthy" } else { "unhealthy" };
     let settings = &app.settings;
-    json!({
-        "status": status,
-        "details": {
-            "cluster": app.stats.now(app),
-            "instance": {
-                "id": settings.instance_id, "host": settings.instance_host, "port": settings.port,
-            },
-            "raft": raft,
+    let mut details = json!({
+        "cluster": app.stats.now(app),
+        "instance": {
+            "id": settings.instance_id, "host": settings.instance_host, "port": settings.port,
         },
-    })
+        "raft": raft,
+    });
+    if let Some(database) = &app.reports.database {
+        details["database"] = json!({"reachable": !database.is_away()});
+    }
+    json!({"status": status, "details": details})
 }
 
 /// `GET /ready`.

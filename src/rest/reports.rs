@@ -1,7 +1,6 @@
 //! Battle reports and players for everybody (contract 1.9): no token, no limit of requests, nothing
 //! private. Where reports are switched off, none of these routes exists.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
@@ -19,7 +18,8 @@ use super::error::{JSON_UTF8, json};
 use super::player_row::PlayerRow;
 use crate::app::App;
 use crate::random;
-use crate::reports::EmbeddedReports;
+use crate::records::RecordsError;
+use crate::reports::Reports;
 
 mod query;
 mod rows;
@@ -43,8 +43,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/statistics", get(statistics))
 }
 
-fn reports(app: &App) -> EmbeddedReports<'_> {
-    EmbeddedReports { cluster: &app.cluster, local: &app.reports }
+fn reports(app: &App) -> &dyn Reports {
+    &*app.reports.kept
 }
 
 /// An answer that is no success.
@@ -53,15 +53,32 @@ struct Refused {
     status: StatusCode,
     error: &'static str,
     message: String,
+    code: Option<&'static str>,
 }
 
 fn refused(status: StatusCode, error: &'static str, message: impl Into<String>) -> Refused {
-    Refused { status, error, message: message.into() }
+    Refused { status, error, message: message.into(), code: None }
 }
 
-fn unavailable() -> Refused {
-    let text = "The cluster can't say now, try again";
-    refused(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", text)
+/// Why nobody can say. Errors of a database have codes.
+fn unknown(error: RecordsError) -> Refused {
+    const DATABASE_ERROR: &str = "Database error";
+    match error {
+        RecordsError::NoDatabase => {
+            let text = "The database can't be reached now, try again";
+            let refused = refused(StatusCode::SERVICE_UNAVAILABLE, DATABASE_ERROR, text);
+            Refused { code: Some("DATABASE_UNAVAILABLE"), ..refused }
+        }
+        RecordsError::Failed => {
+            let text = "The database refuses, and this server's log says why";
+            let refused = refused(StatusCode::INTERNAL_SERVER_ERROR, DATABASE_ERROR, text);
+            Refused { code: Some("DATABASE_ERROR"), ..refused }
+        }
+        RecordsError::NoCluster | RecordsError::TooLarge | RecordsError::Rejected(_) => {
+            let text = "The cluster can't say now, try again";
+            refused(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", text)
+        }
+    }
 }
 
 impl IntoResponse for Refused {
@@ -70,8 +87,10 @@ impl IntoResponse for Refused {
         struct Body<'a> {
             error: &'static str,
             message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            code: Option<&'static str>,
         }
-        let body = Body { error: self.error, message: &self.message };
+        let body = Body { error: self.error, message: &self.message, code: self.code };
         let mut response = json(self.status, &body);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -83,31 +102,35 @@ impl IntoResponse for Refused {
 /// `GET /battles`: whole records. They are read and sent one by one: a page of them may be large.
 async fn battles(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refused> {
     let Limits { limit, offset } = Query::of(&uri).page()?;
-    let page = reports(&app).page(offset, limit);
+    let page = reports(&app).page(offset, limit).await.map_err(unknown)?;
     let end = Paged::<()>::end(page.total, limit, offset);
-    let records = iter(page.rows).enumerate().map(move |(at, report)| {
-        let body = reports(&app).body(&report.id);
-        let mut text = if at == 0 { Vec::new() } else { vec![b','] };
-        // Into memory, and of texts and numbers only: it can't fail.
-        let _ = serde_json::to_writer(&mut text, &BattleRecord::of(&report, body.as_ref()));
-        Bytes::from(text)
+    let records = iter(page.rows).enumerate().then(move |(at, report)| {
+        let app = app.clone();
+        async move {
+            // The answer has begun: who can't go on with it cuts it.
+            let body = reports(&app).body(&report.id).await?;
+            let mut text = if at == 0 { Vec::new() } else { vec![b','] };
+            // Into memory, and of texts and numbers only: it can't fail.
+            let _ = serde_json::to_writer(&mut text, &BattleRecord::of(&report, body.as_ref()));
+            Ok::<_, RecordsError>(Bytes::from(text))
+        }
     });
-    let whole = stream::once(async { Bytes::from_static(b"{\"data\":[") })
+    let whole = stream::once(async { Ok(Bytes::from_static(b"{\"data\":[")) })
         .chain(records)
-        .chain(stream::once(async { Bytes::from(end) }));
-    let mut response = Response::new(Body::from_stream(whole.map(Ok::<_, Infallible>)));
+        .chain(stream::once(async { Ok(Bytes::from(end)) }));
+    let mut response = Response::new(Body::from_stream(whole));
     response.headers_mut().insert(CONTENT_TYPE, JSON_UTF8);
     Ok(response)
 }
 
 /// `GET /battles/{id}`.
 async fn battle(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Refused> {
-    let found = reports(&app).find(&id).await.map_err(|_| unavailable())?;
+    let found = reports(&app).find(&id).await.map_err(unknown)?;
     let report = found.ok_or_else(|| {
         let text = format!("Battle record with ID {id} does not exist");
         refused(StatusCode::NOT_FOUND, "Battle record not found", text)
     })?;
-    let body = reports(&app).body(&report.id);
+    let body = reports(&app).body(&report.id).await.map_err(unknown)?;
     Ok(json(StatusCode::OK, &BattleRecord::of(&report, body.as_ref())))
 }
 
@@ -118,7 +141,7 @@ async fn battles_of(
     uri: Uri,
 ) -> Result<Response, Refused> {
     let Limits { limit, offset } = Query::of(&uri).page()?;
-    let page = reports(&app).page_of(&player, offset, limit);
+    let page = reports(&app).page_of(&player, offset, limit).await.map_err(unknown)?;
     let data = page.rows.iter().map(PlayerBattle::of).collect();
     Ok(json(StatusCode::OK, &Paged::new(data, page.total, limit, offset)))
 }
@@ -126,7 +149,7 @@ async fn battles_of(
 /// `GET /players/{playerId}`: what everybody may know.
 async fn player(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Refused> {
     let found = match id.parse() {
-        Ok(id) => app.records.player(id).await.map_err(|_| unavailable())?,
+        Ok(id) => app.records.player(id).await.map_err(unknown)?,
         Err(_) => None,
     };
     let player = found.ok_or_else(|| {
@@ -138,7 +161,7 @@ async fn player(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<R
 
 /// `GET /players/{playerId}/stats`.
 async fn stats(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Refused> {
-    let found = reports(&app).stats(&id).await.map_err(|_| unavailable())?;
+    let found = reports(&app).stats(&id).await.map_err(unknown)?;
     let stats = found.ok_or_else(|| {
         let text = format!("Stats for player {id} do not exist");
         refused(StatusCode::NOT_FOUND, "Player stats not found", text)
@@ -155,12 +178,13 @@ async fn search(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refus
     let query = Query::of(&uri);
     let term = query.search()?;
     let limit = query.search_limit()?;
-    let found = reports(&app).search(term, limit).await.map_err(|_| unavailable())?;
+    let found = reports(&app).search(term, limit).await.map_err(unknown)?;
     Ok(json(StatusCode::OK, &Data { data: found.iter().map(FoundRow::of).collect() }))
 }
 
 /// `GET /statistics`.
-async fn statistics(State(app): State<Arc<App>>) -> Response {
+async fn statistics(State(app): State<Arc<App>>) -> Result<Response, Refused> {
     let today = u32::try_from(random::wall_ms() / MS_PER_DAY).unwrap_or(u32::MAX);
-    json(StatusCode::OK, &StatisticsRow::of(&reports(&app).statistics(today)))
+    let statistics = reports(&app).statistics(today).await.map_err(unknown)?;
+    Ok(json(StatusCode::OK, &StatisticsRow::of(&statistics)))
 }

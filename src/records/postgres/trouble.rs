@@ -95,6 +95,11 @@ impl Reach {
         }
     }
 
+    /// Whether the last question got no answer.
+    pub(super) fn is_away(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     fn is_there(&self) {
         if self.lost.swap(false, Ordering::Relaxed) {
             info!("the database answers again");

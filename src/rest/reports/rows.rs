@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serverv2_machine::{PlayerStats, ReportStatistics};
 
-use crate::reports::{FoundPlayer, PlayerReport, Report, ReportBody};
+use crate::reports::{FoundPlayer, Metadata, PlayerReport, Report, ReportBody};
 use crate::rest::time;
 
 /// A part of a list.
@@ -42,21 +42,37 @@ pub(super) struct BattleRecord<'a> {
     ended_at: Option<String>,
     duration_seconds: Option<u32>,
     winner_id: Option<&'a str>,
-    battle_result: &'static str,
-    end_reason: &'static str,
+    battle_result: &'a str,
+    end_reason: &'a str,
     battle_messages: Raw<'a>,
     final_state: Raw<'a>,
-    metadata: Metadata<'a>,
+    metadata: MetadataRow<'a>,
     created_at: String,
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata<'a> {
-    battle_id: &'a str,
-    /// Says why there are none, or not yet; an addition of ours.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    battle_messages: Option<&'a str>,
+#[serde(untagged)]
+enum MetadataRow<'a> {
+    #[serde(rename_all = "camelCase")]
+    Ours {
+        battle_id: &'a str,
+        /// Says why there are none, or not yet; an addition of ours.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        battle_messages: Option<&'a str>,
+    },
+    Stored(&'a RawValue),
+}
+
+impl<'a> MetadataRow<'a> {
+    fn of(metadata: &'a Metadata, has_body: bool) -> Self {
+        match metadata {
+            Metadata::Ours { room, without_messages } => Self::Ours {
+                battle_id: room,
+                battle_messages: without_messages.as_deref().filter(|_| !has_body),
+            },
+            Metadata::Stored(raw) => Self::Stored(raw),
+        }
+    }
 }
 
 /// JSON as it was stored, or nothing.
@@ -81,24 +97,22 @@ impl Serialize for Raw<'_> {
 impl<'a> BattleRecord<'a> {
     pub(super) fn of(report: &'a Report, body: Option<&'a ReportBody>) -> Self {
         let [a, b] = &report.sides;
-        let started = time::as_stored(report.started);
-        let without = report.without_messages.as_deref().filter(|_| body.is_none());
         Self {
             id: &report.id,
             player_a_id: &a.player,
             player_a_name: &a.name,
             player_b_id: &b.player,
             player_b_name: &b.name,
-            started_at: started.clone(),
+            started_at: time::as_stored(report.started),
             ended_at: report.end.as_ref().map(|end| time::as_stored(end.at)),
             duration_seconds: report.end.as_ref().map(|end| end.seconds),
             winner_id: report.winner.map(|side| &*report.sides[side].player),
-            battle_result: report.result,
-            end_reason: report.reason,
+            battle_result: &report.result,
+            end_reason: &report.reason,
             battle_messages: body.map_or(Raw::NoMessages, |body| Raw::Stored(&body.messages)),
             final_state: body.map_or(Raw::NoState, |body| Raw::Stored(&body.final_state)),
-            metadata: Metadata { battle_id: &report.room, battle_messages: without },
-            created_at: started,
+            metadata: MetadataRow::of(&report.metadata, body.is_some()),
+            created_at: time::as_stored(report.created),
         }
     }
 }
@@ -110,7 +124,7 @@ pub(super) struct PlayerBattle<'a> {
     opponent_id: &'a str,
     opponent_name: &'a str,
     is_winner: Option<bool>,
-    battle_result: &'static str,
+    battle_result: &'a str,
     started_at: String,
     ended_at: Option<String>,
     duration_seconds: Option<u32>,
@@ -124,7 +138,7 @@ impl<'a> PlayerBattle<'a> {
             opponent_id: &opponent.player,
             opponent_name: &opponent.name,
             is_winner: report.winner.map(|winner| winner == *own),
-            battle_result: report.result,
+            battle_result: &report.result,
             started_at: time::as_stored(report.started),
             ended_at: report.end.as_ref().map(|end| time::as_stored(end.at)),
             duration_seconds: report.end.as_ref().map(|end| end.seconds),
@@ -167,16 +181,10 @@ pub(super) struct FoundRow<'a> {
 }
 
 impl<'a> FoundRow<'a> {
-    pub(super) fn of(FoundPlayer { player, stats }: &'a FoundPlayer) -> Self {
+    pub(super) fn of(FoundPlayer { id, name, stats }: &'a FoundPlayer) -> Self {
         let (wins, battles) = (stats.wins, stats.battles());
         let win_rate = 100.0 * wins as f64 / battles.max(1) as f64;
-        Self {
-            id: player.id.as_str(),
-            name: &player.name,
-            total_battles: battles,
-            wins,
-            win_rate: two_digits(win_rate),
-        }
+        Self { id, name, total_battles: battles, wins, win_rate: two_digits(win_rate) }
     }
 }
 
