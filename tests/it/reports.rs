@@ -1,6 +1,7 @@
 //! Battle reports (checklist row 26): every battle has one, once, whoever dies, with all that an observer
-//! would have seen.
+//! would have seen, wherever it is kept.
 
+mod database;
 mod deaths;
 mod lists;
 
@@ -8,7 +9,15 @@ use serde_json::{Value, json};
 
 use crate::harness::battle::messages;
 use crate::harness::patch;
+use crate::harness::process::Options;
 use crate::harness::{Duel, Fighter, Http, Server, eventually};
+use crate::kept::{Kept, wherever_players_are_kept};
+
+wherever_players_are_kept! {
+    a_battle_is_reported_from_its_pairing_to_its_end
+    a_battle_without_messages_is_reported_too
+    reports_can_be_switched_off
+}
 
 /// A route's answer.
 async fn get(server: &Server, path: &str) -> Value {
@@ -23,6 +32,14 @@ async fn reports_of(server: &Server, player: &str) -> Vec<Value> {
         .as_array()
         .expect("a list")
         .clone()
+}
+
+/// A player's only report; a database has it a moment after the pairing.
+async fn only_report(server: &Server, player: &str) -> Value {
+    let look = || async { reports_of(server, player).await };
+    let mut reports = eventually("a report", look, |reports| !reports.is_empty()).await;
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    reports.remove(0)
 }
 
 /// The whole report of a player's last battle, once a node knows its messages.
@@ -75,12 +92,11 @@ fn assert_whole_story(report: &Value) {
     assert!(!report.to_string().contains(r#""isUnknown":true"#), "nothing is hidden");
 }
 
-#[tokio::test]
-async fn a_battle_is_reported_from_its_pairing_to_its_end() {
-    let server = Server::start().await;
+async fn a_battle_is_reported_from_its_pairing_to_its_end(kept: Kept) {
+    let server = kept.start().await;
     let duel = Duel::paired(&server).await;
     let (a, b) = (&duel.a.id, &duel.b.id);
-    let open = reports_of(&server, a).await.remove(0);
+    let open = only_report(&server, a).await;
     assert_eq!((&open["opponent_id"], &open["is_winner"]), (&json!(b), &Value::Null));
     assert_eq!((&open["ended_at"], &open["battle_result"]), (&Value::Null, &json!("abandoned")));
     let id = open["id"].as_str().expect("an id").to_owned();
@@ -132,30 +148,32 @@ async fn a_battle_is_reported_from_its_pairing_to_its_end() {
     );
 }
 
-#[tokio::test]
-async fn a_battle_without_messages_is_reported_too() {
-    let server = Server::with("DISCONNECT_GRACE_PERIOD_TTL", "0").start().await;
+async fn a_battle_without_messages_is_reported_too(kept: Kept) {
+    let server = kept.by(Server::with("DISCONNECT_GRACE_PERIOD_TTL", "0")).start().await;
     // Nobody is ready, and one goes.
     let duel = Duel::paired(&server).await;
     let (a, b) = (duel.a.id.clone(), duel.b.id.clone());
     drop(duel.a);
     duel.b.client.event("roomClosed").await;
-    let ended = || async { reports_of(&server, &b).await.remove(0) };
+    let ended = || async { only_report(&server, &b).await };
     let seen = eventually("a closed report", ended, |seen| !seen["ended_at"].is_null()).await;
     assert_eq!(seen["opponent_id"], json!(a));
     let [one, other] = [stats(&server, &a).await, stats(&server, &b).await];
     assert_eq!(counts(&one)[0], counts(&other)[0], "it counts for both or for nobody");
 }
 
-#[tokio::test]
-async fn reports_can_be_switched_off() {
-    let options = Server::with("LOG_FORMAT", "pretty").arg("--enable-battle-reports=false");
-    let server = options.start().await;
+async fn reports_can_be_switched_off(kept: Kept) {
+    let options = Options::default().arg("--enable-battle-reports=false");
+    let server = kept.by(options).start().await;
     let duel = Duel::started(&server).await;
     surrender(&duel.a, &duel.b).await;
     for path in ["/api/v1/battles", "/api/v1/statistics"] {
         let answer = Http::get(&server, path).send().await;
         assert_eq!(answer.status, 404);
         assert_eq!(answer.body, format!("Cannot GET {path}"));
+    }
+    if let Kept::InPostgres(database) = &kept {
+        let rows = "select count(*) from battle_records";
+        assert_eq!(database.sql(rows), "0");
     }
 }

@@ -8,13 +8,21 @@ use super::{assert_whole_story, counts, get, last_report, reports_of, stats, sur
 use crate::harness::cluster::Trio;
 use crate::harness::process::Options;
 use crate::harness::{Duel, Fighter, Server, eventually, guest};
+use crate::kept::{Kept, wherever_players_are_kept};
 use crate::metrics::scrape;
+
+wherever_players_are_kept! {
+    one_node_killed_at_the_end_renders_the_report_after_its_restart
+    a_report_whose_home_is_killed_at_the_end_is_rendered_by_another_node
+    a_leader_killed_at_the_end_costs_no_report
+    all_nodes_killed_at_the_end_count_the_battle_once_when_their_log_is_replayed
+}
 
 /// Renders nothing while a test lasts.
 const NEVER: (&str, &str) = ("FAILPOINTS", "reports=sleep(600000)");
 
 /// Both have fought one battle, which B won, and every node says the same of it.
-async fn assert_reported_once(nodes: &[Server], a: &str, b: &str) {
+pub(super) async fn assert_reported_once(nodes: &[Server], a: &str, b: &str) {
     let mut told = BTreeSet::new();
     for node in nodes.iter().filter(|node| node.is_running()) {
         let report = last_report(node, a).await;
@@ -29,23 +37,23 @@ async fn assert_reported_once(nodes: &[Server], a: &str, b: &str) {
     assert_eq!(told.len(), 1, "all nodes tell the same");
 }
 
-#[tokio::test]
-async fn one_node_killed_at_the_end_renders_the_report_after_its_restart() {
-    let mut server = Server::with(NEVER.0, NEVER.1).start().await;
+async fn one_node_killed_at_the_end_renders_the_report_after_its_restart(kept: Kept) {
+    let mut server = kept.by(Server::with(NEVER.0, NEVER.1)).start().await;
     let duel = Duel::started(&server).await;
     surrender(&duel.a, &duel.b).await;
-    let seen = reports_of(&server, &duel.a.id).await.remove(0);
-    assert_eq!(seen["battle_result"], "player_b_wins", "the log knows the result at once");
+    if let Kept::InTheCluster = kept {
+        let seen = reports_of(&server, &duel.a.id).await.remove(0);
+        assert_eq!(seen["battle_result"], "player_b_wins", "the log knows the result at once");
+    }
     server.kill9();
     server.change(NEVER.0, "");
     server.restart().await;
     assert_reported_once(&[server], &duel.a.id, &duel.b.id).await;
 }
 
-#[tokio::test]
-async fn a_report_whose_home_is_killed_at_the_end_is_rendered_by_another_node() {
+async fn a_report_whose_home_is_killed_at_the_end_is_rendered_by_another_node(kept: Kept) {
     let start = Trio::start_with(|at, options: Options| {
-        let options = options.env("NODE_GONE_AFTER_MS", "1000");
+        let options = kept.by(options).env("NODE_GONE_AFTER_MS", "1000");
         if at == 0 { options.env(NEVER.0, NEVER.1) } else { options }
     });
     let mut trio = start.await;
@@ -61,9 +69,9 @@ async fn a_report_whose_home_is_killed_at_the_end_is_rendered_by_another_node() 
     assert_reported_once(&trio.nodes, &duel.a.id, &duel.b.id).await;
 }
 
-#[tokio::test]
-async fn a_leader_killed_at_the_end_costs_no_report() {
-    let mut trio = Trio::start_with(|_, options| options.env("NODE_GONE_AFTER_MS", "1000")).await;
+async fn a_leader_killed_at_the_end_costs_no_report(kept: Kept) {
+    let mut trio =
+        Trio::start_with(|_, options| kept.by(options).env("NODE_GONE_AFTER_MS", "1000")).await;
     let leader = trio.leader(0).await;
     // It is the home, too.
     let a = Fighter::new(&trio.nodes[leader], 0).await;
@@ -79,9 +87,8 @@ async fn a_leader_killed_at_the_end_costs_no_report() {
     assert_reported_once(&trio.nodes, &duel.a.id, &duel.b.id).await;
 }
 
-#[tokio::test]
-async fn all_nodes_killed_at_the_end_count_the_battle_once_when_their_log_is_replayed() {
-    let mut trio = Trio::start_with(|_, options| options.env(NEVER.0, NEVER.1)).await;
+async fn all_nodes_killed_at_the_end_count_the_battle_once_when_their_log_is_replayed(kept: Kept) {
+    let mut trio = Trio::start_with(|_, options| kept.by(options).env(NEVER.0, NEVER.1)).await;
     let a = Fighter::new(&trio.nodes[0], 0).await;
     let b = Fighter::new(&trio.nodes[1], 1).await;
     let duel = Duel::pair(a, b).await;

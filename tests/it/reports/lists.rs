@@ -2,8 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{counts, get, reports_of, stats, surrender};
+use super::{counts, get, only_report, reports_of, stats, surrender};
 use crate::harness::{Duel, Fighter, Server, eventually};
+use crate::kept::{Kept, wherever_players_are_kept};
+
+wherever_players_are_kept! {
+    lists_are_paged_newest_first
+    old_reports_are_deleted_and_statistics_stay
+}
 
 /// Another battle of these two, which the first one loses.
 async fn again(a: Fighter, b: Fighter) -> (Fighter, Fighter) {
@@ -24,9 +30,8 @@ async fn again(a: Fighter, b: Fighter) -> (Fighter, Fighter) {
     (a, b)
 }
 
-#[tokio::test]
-async fn lists_are_paged_newest_first() {
-    let server = Server::start().await;
+async fn lists_are_paged_newest_first(kept: Kept) {
+    let server = kept.start().await;
     let (mut a, mut b) = (Fighter::new(&server, 0).await, Fighter::new(&server, 1).await);
     for _ in 0..5 {
         // Sockets of their own: numbers of messages begin anew with each battle.
@@ -34,7 +39,11 @@ async fn lists_are_paged_newest_first() {
         b.reconnect(&server).await;
         (a, b) = again(a, b).await;
     }
-    let all = reports_of(&server, &a.id).await;
+    // A database is told of an end a moment later.
+    let all = || async { reports_of(&server, &a.id).await };
+    let are_closed =
+        |rows: &Vec<Value>| rows.len() == 5 && rows.iter().all(|row| !row["ended_at"].is_null());
+    let all = eventually("five closed reports", all, are_closed).await;
     let started: Vec<&str> = all.iter().filter_map(|row| row["started_at"].as_str()).collect();
     assert_eq!(started.len(), 5);
     assert!(started.is_sorted_by(|newer, older| newer >= older), "{started:?}");
@@ -57,12 +66,11 @@ async fn lists_are_paged_newest_first() {
     );
 }
 
-#[tokio::test]
-async fn old_reports_are_deleted_and_statistics_stay() {
-    let server = Server::with("BATTLE_REPORT_RETENTION", "4s").start().await;
+async fn old_reports_are_deleted_and_statistics_stay(kept: Kept) {
+    let server = kept.by(Server::with("BATTLE_REPORT_RETENTION", "4s")).start().await;
     let duel = Duel::started(&server).await;
     surrender(&duel.a, &duel.b).await;
-    let id = reports_of(&server, &duel.a.id).await.remove(0)["id"].clone();
+    let id = only_report(&server, &duel.a.id).await["id"].clone();
     // One that runs outlives its time.
     let running = Duel::started(&server).await;
     let none = || async { reports_of(&server, &duel.a.id).await.len() };
