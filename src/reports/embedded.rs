@@ -45,6 +45,16 @@ impl EmbeddedReports {
         Ok(row)
     }
 
+    fn body(&self, id: &str) -> Option<ReportBody> {
+        let id = ReportId::parse(id)?;
+        let packed = self.cluster.read(|_, records| ReportsView::of(records).messages(id)).value?;
+        let body = rendering::unpack(&packed);
+        if body.is_none() {
+            tracing::error!(report.id = %id, "a stored report can't be read");
+        }
+        body
+    }
+
     fn rows_of(&self, player: &str, offset: u64, limit: usize) -> Page<PlayerReport> {
         let Ok(player) = player.parse::<PlayerId>() else {
             return Page { rows: Vec::new(), total: 0 };
@@ -78,16 +88,10 @@ impl Reports for EmbeddedReports {
         Box::pin(async move { Ok(self.row(id).await?.map(Report::from)) })
     }
 
-    fn body<'a>(&'a self, id: &'a str) -> Answer<'a, Option<ReportBody>> {
+    fn whole(&self, report: Report) -> Answer<'_, (Report, Option<ReportBody>)> {
         Box::pin(async move {
-            let Some(id) = ReportId::parse(id) else { return Ok(None) };
-            let packed = self.cluster.read(|_, records| ReportsView::of(records).messages(id));
-            let Some(packed) = packed.value else { return Ok(None) };
-            let body = rendering::unpack(&packed);
-            if body.is_none() {
-                tracing::error!(report.id = %id, "a stored report can't be read");
-            }
-            Ok(body)
+            let body = self.body(&report.id);
+            Ok((report, body))
         })
     }
 

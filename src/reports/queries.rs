@@ -25,8 +25,9 @@ pub(crate) trait Reports: Send + Sync {
     /// One report. Waits a little for the messages of a battle that has just ended.
     fn find<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Report>>;
 
-    /// What a report's battle looked like; `None` where there are no messages.
-    fn body<'a>(&'a self, id: &'a str) -> Answer<'a, Option<ReportBody>>;
+    /// A report with what its battle looked like, if there are messages. If it has changed since it was
+    /// found, it is the newer one.
+    fn whole(&self, report: Report) -> Answer<'_, (Report, Option<ReportBody>)>;
 
     /// A player's reports, the newest first.
     fn page_of<'a>(

@@ -108,7 +108,7 @@ async fn battles(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refu
         let app = app.clone();
         async move {
             // The answer has begun: who can't go on with it cuts it.
-            let body = reports(&app).body(&report.id).await?;
+            let (report, body) = reports(&app).whole(report).await?;
             let mut text = if at == 0 { Vec::new() } else { vec![b','] };
             // Into memory, and of texts and numbers only: it can't fail.
             let _ = serde_json::to_writer(&mut text, &BattleRecord::of(&report, body.as_ref()));
@@ -130,7 +130,7 @@ async fn battle(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<R
         let text = format!("Battle record with ID {id} does not exist");
         refused(StatusCode::NOT_FOUND, "Battle record not found", text)
     })?;
-    let body = reports(&app).body(&report.id).await.map_err(unknown)?;
+    let (report, body) = reports(&app).whole(report).await.map_err(unknown)?;
     Ok(json(StatusCode::OK, &BattleRecord::of(&report, body.as_ref())))
 }
 

@@ -124,8 +124,15 @@ impl Reports for PostgresReports {
         })
     }
 
-    fn body<'a>(&'a self, id: &'a str) -> Answer<'a, Option<ReportBody>> {
-        Box::pin(self.read(read::body(&self.database.pool, id)))
+    fn whole(&self, report: Report) -> Answer<'_, (Report, Option<ReportBody>)> {
+        Box::pin(async move {
+            let whole = self.read(read::whole(&self.database.pool, &report.id)).await?;
+            Ok(match whole {
+                Some((report, body)) => (report, Some(body)),
+                // It was deleted meanwhile.
+                None => (report, None),
+            })
+        })
     }
 
     fn page_of<'a>(

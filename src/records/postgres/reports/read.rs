@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 use serverv2_machine::{PlayerStats, ReportStatistics, WallTime};
-use sqlx::PgPool;
+use sqlx::{FromRow, PgPool, Row as _};
 
 use crate::records::postgres::trouble::Trouble;
 use crate::reports::{End, FoundPlayer, Metadata, Page, PlayerReport, Report, ReportBody, Side};
@@ -33,6 +33,9 @@ type Row = (
     String,
     String,
 );
+
+/// How many these are.
+const COLUMNS: usize = 13;
 
 fn report_of(row: Row) -> Report {
     let (id, a, a_name, b, b_name, started, created, ended, seconds, winner, result, reason, more) =
@@ -108,15 +111,23 @@ pub(super) async fn find(pool: &PgPool, id: &str) -> Result<Option<Report>, Trou
     Ok(row.map(report_of))
 }
 
-pub(super) async fn body(pool: &PgPool, id: &str) -> Result<Option<ReportBody>, Trouble> {
-    let sql = "select coalesce(battle_messages, '[]')::text, coalesce(final_state, '{}')::text \
-               from battle_records where id = $1";
-    let row: Option<(String, String)> = sqlx::query_as(sql).bind(id).fetch_optional(pool).await?;
-    let body = |(messages, state)| ReportBody {
-        messages: raw(messages, "[]"),
-        final_state: raw(state, "{}"),
-    };
-    Ok(row.map(body))
+/// A report and its battle, of one moment.
+pub(super) async fn whole(
+    pool: &PgPool,
+    id: &str,
+) -> Result<Option<(Report, ReportBody)>, Trouble> {
+    let sql = concat!(
+        "select ",
+        report_columns!(),
+        ", coalesce(battle_messages, '[]')::text, coalesce(final_state, '{}')::text \
+         from battle_records where id = $1"
+    );
+    let row = sqlx::query(sql).bind(id).fetch_optional(pool).await?;
+    let Some(row) = row else { return Ok(None) };
+    let report = report_of(Row::from_row(&row)?);
+    let messages = raw(row.try_get(COLUMNS)?, "[]");
+    let final_state = raw(row.try_get(COLUMNS + 1)?, "{}");
+    Ok(Some((report, ReportBody { messages, final_state })))
 }
 
 pub(super) async fn page_of(
