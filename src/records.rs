@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use serde_json::value::RawValue;
 use serverv2_machine::{
     CodeLimits, Command, CreatePlayer, Email, Issued, Lifetimes, OpenSession, Player, PlayerId,
     Purpose, RecordsHome, RefreshTokens, Rejection, RenamePlayer, ScopedKey, SetRecords,
@@ -159,6 +160,9 @@ pub trait Records: Send + Sync {
 
     /// Makes a registered player a guest again.
     fn unbind_email(&self, player: PlayerId) -> Answer<'_, ()>;
+
+    /// What else there is in the account's row: a JSON value of whoever keeps it.
+    fn metadata(&self, player: PlayerId) -> Answer<'_, Option<Box<RawValue>>>;
 
     /// The command that opens a session of this player.
     fn session(&self, open: OpenSession, player: &Player) -> Command;

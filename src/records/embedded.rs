@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serverv2_machine::{
     BindEmail, CheckCode, Command, CreateCode, CreateGuestWithTokens, CreatePlayer, Email, Issued,
     Lifetimes, OpenSession, Player, PlayerId, Purpose, RecoverPlayer, RefreshTokens, RenamePlayer,
@@ -133,6 +134,10 @@ impl Records for Embedded {
 
     fn unbind_email(&self, player: PlayerId) -> Answer<'_, ()> {
         Box::pin(async move { self.propose(UnbindEmail { player }, None).await.map(|_| ()) })
+    }
+
+    fn metadata(&self, _player: PlayerId) -> Answer<'_, Option<Box<RawValue>>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn session(&self, open: OpenSession, _player: &Player) -> Command {

@@ -14,6 +14,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serverv2_machine::{
     Command, CreatePlayer, Email, IssueTokens, Issued, Lifetimes, OpenSession, OpenSessionOutside,
     Player, PlayerId, RefreshTokens, RefreshTokensOutside, Rejection, RenamePlayer, ScopedKey,
@@ -87,7 +88,8 @@ impl Database {
         &self,
         work: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, RecordsError> {
-        self.ask_for(QUERY_PATIENCE, work).await
+        // On the heap: what asks is itself part of others.
+        self.ask_for(QUERY_PATIENCE, Box::pin(work)).await
     }
 
     async fn ask_for<T>(
@@ -172,11 +174,11 @@ impl Postgres {
         PostgresReports::new(self.cluster.clone(), self.database.clone())
     }
 
-    async fn ask<T>(
+    fn ask<T>(
         &self,
         work: impl Future<Output = Result<T, Trouble>>,
-    ) -> Result<T, RecordsError> {
-        self.database.ask(work).await
+    ) -> impl Future<Output = Result<T, RecordsError>> {
+        self.database.ask(work)
     }
 
     /// Gives the first tokens to whoever has proved to be this player.
@@ -303,6 +305,10 @@ impl Records for Postgres {
             self.door.forget(player);
             Ok(())
         })
+    }
+
+    fn metadata(&self, player: PlayerId) -> Answer<'_, Option<Box<RawValue>>> {
+        Box::pin(self.ask(players::metadata(&self.database.pool, player)))
     }
 
     fn session(&self, open: OpenSession, player: &Player) -> Command {

@@ -79,7 +79,8 @@ pub(crate) async fn keep(
         }
         if let Some(database) = database.as_ref().filter(|_| retention.enabled) {
             match database.sweep(retention).await {
-                Ok((closed, deleted)) => tell(closed, deleted),
+                Ok(Some((closed, deleted))) => tell(closed, deleted),
+                Ok(None) => continue,
                 // Why is in the log already.
                 Err(RecordsError::Failed) => {}
                 Err(error) => {

@@ -10,6 +10,7 @@
 //! take stays in the log, and is tried again, while all others have their turns. While it is away nothing is
 //! rendered, and it is asked now and then whether it is back.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -38,6 +39,10 @@ const LOOK_MAX: usize = 128;
 /// How long a home may take, log time, milliseconds.
 const HOME_PATIENCE_MS: u64 = 30_000;
 
+/// How long a report that the database has refused is not offered again, and how many of them are known.
+const OFFER_AGAIN: Duration = Duration::from_secs(30);
+const REFUSED_MAX: usize = 1_024;
+
 struct Renderer {
     cluster: Cluster,
     engines: Engines,
@@ -49,6 +54,8 @@ struct Renderer {
     ask_again: Instant,
     /// Number of the first report to look at next time.
     from: u64,
+    /// What the database has refused, and when it is offered again.
+    refused: HashMap<RoomId, Instant>,
 }
 
 /// The node is being stopped.
@@ -64,8 +71,17 @@ pub(super) fn start(
 ) -> std::io::Result<()> {
     let (cluster, engines) = (cluster.clone(), engines.clone());
     let (runtime, ask_again) = (Handle::current(), Instant::now());
-    let renderer =
-        Renderer { cluster, engines, runtime, orders, counters, database, ask_again, from: 0 };
+    let renderer = Renderer {
+        cluster,
+        engines,
+        runtime,
+        orders,
+        counters,
+        database,
+        ask_again,
+        from: 0,
+        refused: HashMap::new(),
+    };
     std::thread::Builder::new().name("reports".into()).spawn(move || renderer.run())?;
     Ok(())
 }
@@ -149,9 +165,12 @@ impl Renderer {
     }
 
     /// Renders a report if it still waits, and stores what came of it.
-    fn settle(&self, room: RoomId) -> Result<(), Stopped> {
+    fn settle(&mut self, room: RoomId) -> Result<(), Stopped> {
         #[cfg(feature = "failpoints")]
         fail::fail_point!("reports");
+        if self.refused.get(&room).is_some_and(|until| *until > Instant::now()) {
+            return Ok(());
+        }
         let found = self.cluster.read(|_, records| {
             let view = ReportsView::of(records);
             let pending = view.pending_of(room)?;
@@ -171,8 +190,8 @@ impl Renderer {
                 }
             }
         });
-        if let Some(database) = &self.database {
-            return self.write(database, &row, rendered);
+        if let Some(database) = self.database.clone() {
+            return self.write(&database, &row, rendered);
         }
         let Some(rendered) = rendered else { return Ok(()) };
         let missing = rendered.as_ref().err().copied();
@@ -191,7 +210,7 @@ impl Renderer {
 
     /// Writes a report in the database, and has the log forget it.
     fn write(
-        &self,
+        &mut self,
         database: &PostgresReports,
         row: &ReportRow,
         rendered: Option<Result<Vec<u8>, WhyMissing>>,
@@ -217,13 +236,18 @@ impl Renderer {
         let written = match self.runtime.block_on(database.close(row, borrowed)) {
             Ok(written) => written,
             Err(error) => {
-                // A failure is in the log already.
-                if error != RecordsError::Failed {
-                    debug!(room.id = %room, %error, "a report could not be written yet");
+                debug!(room.id = %room, %error, "a report could not be written yet");
+                if error == RecordsError::Failed {
+                    // Why is in the log. Too many: they are offered again sooner.
+                    if self.refused.len() >= REFUSED_MAX {
+                        self.refused.clear();
+                    }
+                    self.refused.insert(room, Instant::now() + OFFER_AGAIN);
                 }
                 return Ok(());
             }
         };
+        self.refused.remove(&room);
         #[cfg(feature = "failpoints")]
         fail::fail_point!("report-written");
         if written == Written::Now {

@@ -135,7 +135,7 @@ pub(super) async fn bind(
         lifetimes: auth.lifetimes(),
     };
     let issued = app.records.bind_email(binding).await.map_err(logging_in)?;
-    Ok(logged_in(&app, "邮箱绑定成功", &issued))
+    Ok(logged_in(&app, "邮箱绑定成功", &issued).await)
 }
 
 /// `POST recover`: tells whoever reads an address's mail whose it is, and lets him in.
@@ -149,7 +149,7 @@ pub(super) async fn recover(
     let given = GivenCode { email, purpose: Purpose::Recover, code: code.to_owned() };
     let lifetimes = app.settings.auth.lifetimes();
     let issued = app.records.recover(given, lifetimes).await.map_err(logging_in)?;
-    Ok(logged_in(&app, "玩家ID恢复成功", &issued))
+    Ok(logged_in(&app, "玩家ID恢复成功", &issued).await)
 }
 
 /// `GET check-binding?email=…`: whose an address is, without an envelope.
@@ -245,7 +245,7 @@ fn logging_in(error: impl Into<RecordsError>) -> Refusal {
     }
 }
 
-fn logged_in(app: &App, message: &'static str, issued: &Issued) -> Response {
+async fn logged_in(app: &App, message: &'static str, issued: &Issued) -> Response {
     #[derive(Serialize)]
     struct LoggedIn<'a> {
         success: bool,
@@ -253,7 +253,9 @@ fn logged_in(app: &App, message: &'static str, issued: &Issued) -> Response {
         player: PlayerRow<'a>,
         auth: AuthResult,
     }
-    let player = PlayerRow::of(&issued.player);
+    // It has happened: what can't be read now is left out.
+    let metadata = app.records.metadata(issued.player.id).await.ok().flatten();
+    let player = PlayerRow::of(&issued.player).with_metadata(metadata.as_deref());
     let auth = AuthResult::of(app, issued);
     json(StatusCode::OK, &LoggedIn { success: true, message, player, auth })
 }

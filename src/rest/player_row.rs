@@ -1,6 +1,7 @@
 //! A player as the existing server's database prints it (contract 1.7 and 6.2): its rows leak into answers.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serverv2_machine::Player;
 
 use super::time;
@@ -12,21 +13,30 @@ pub(super) struct PlayerRow<'a> {
     name: &'a str,
     created_at: String,
     last_login_at: String,
-    metadata: Empty,
+    metadata: Metadata<'a>,
     email: Option<&'a str>,
     email_verified: bool,
     email_bound_at: Option<String>,
     is_registered: bool,
 }
 
-/// An object without keys.
 #[derive(Serialize)]
-struct Empty {}
+#[serde(untagged)]
+enum Metadata<'a> {
+    /// An object without keys.
+    Empty {},
+    Stored(&'a RawValue),
+}
 
 impl<'a> PlayerRow<'a> {
     /// What everybody may see of it.
     pub(super) fn for_everybody(player: &'a Player) -> Self {
         Self { email: None, email_bound_at: None, ..Self::of(player) }
+    }
+
+    /// What the player himself may see of it.
+    pub(super) fn with_metadata(self, metadata: Option<&'a RawValue>) -> Self {
+        Self { metadata: metadata.map_or(self.metadata, Metadata::Stored), ..self }
     }
 
     /// The row of this player.
@@ -36,7 +46,7 @@ impl<'a> PlayerRow<'a> {
             name: &player.name,
             created_at: time::as_stored(player.created),
             last_login_at: time::as_stored(player.last_login),
-            metadata: Empty {},
+            metadata: Metadata::Empty {},
             email: player.email.as_deref(),
             email_verified: player.is_registered(),
             email_bound_at: player.email_bound.map(time::as_stored),

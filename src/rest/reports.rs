@@ -61,7 +61,7 @@ fn refused(status: StatusCode, error: &'static str, message: impl Into<String>) 
 }
 
 /// Why nobody can say. Errors of a database have codes.
-fn unknown(error: RecordsError) -> Refused {
+fn unknown(error: &RecordsError) -> Refused {
     const DATABASE_ERROR: &str = "Database error";
     match error {
         RecordsError::NoDatabase => {
@@ -102,7 +102,7 @@ impl IntoResponse for Refused {
 /// `GET /battles`: whole records. They are read and sent one by one: a page of them may be large.
 async fn battles(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refused> {
     let Limits { limit, offset } = Query::of(&uri).page()?;
-    let page = reports(&app).page(offset, limit).await.map_err(unknown)?;
+    let page = reports(&app).page(offset, limit).await.map_err(|error| unknown(&error))?;
     let end = Paged::<()>::end(page.total, limit, offset);
     let records = iter(page.rows).enumerate().then(move |(at, report)| {
         let app = app.clone();
@@ -125,12 +125,12 @@ async fn battles(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refu
 
 /// `GET /battles/{id}`.
 async fn battle(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Refused> {
-    let found = reports(&app).find(&id).await.map_err(unknown)?;
+    let found = reports(&app).find(&id).await.map_err(|error| unknown(&error))?;
     let report = found.ok_or_else(|| {
         let text = format!("Battle record with ID {id} does not exist");
         refused(StatusCode::NOT_FOUND, "Battle record not found", text)
     })?;
-    let (report, body) = reports(&app).whole(report).await.map_err(unknown)?;
+    let (report, body) = reports(&app).whole(report).await.map_err(|error| unknown(&error))?;
     Ok(json(StatusCode::OK, &BattleRecord::of(&report, body.as_ref())))
 }
 
@@ -141,7 +141,8 @@ async fn battles_of(
     uri: Uri,
 ) -> Result<Response, Refused> {
     let Limits { limit, offset } = Query::of(&uri).page()?;
-    let page = reports(&app).page_of(&player, offset, limit).await.map_err(unknown)?;
+    let page =
+        reports(&app).page_of(&player, offset, limit).await.map_err(|error| unknown(&error))?;
     let data = page.rows.iter().map(PlayerBattle::of).collect();
     Ok(json(StatusCode::OK, &Paged::new(data, page.total, limit, offset)))
 }
@@ -149,7 +150,7 @@ async fn battles_of(
 /// `GET /players/{playerId}`: what everybody may know.
 async fn player(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Refused> {
     let found = match id.parse() {
-        Ok(id) => app.records.player(id).await.map_err(unknown)?,
+        Ok(id) => app.records.player(id).await.map_err(|error| unknown(&error))?,
         Err(_) => None,
     };
     let player = found.ok_or_else(|| {
@@ -161,7 +162,7 @@ async fn player(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<R
 
 /// `GET /players/{playerId}/stats`.
 async fn stats(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Refused> {
-    let found = reports(&app).stats(&id).await.map_err(unknown)?;
+    let found = reports(&app).stats(&id).await.map_err(|error| unknown(&error))?;
     let stats = found.ok_or_else(|| {
         let text = format!("Stats for player {id} do not exist");
         refused(StatusCode::NOT_FOUND, "Player stats not found", text)
@@ -178,13 +179,13 @@ async fn search(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refus
     let query = Query::of(&uri);
     let term = query.search()?;
     let limit = query.search_limit()?;
-    let found = reports(&app).search(term, limit).await.map_err(unknown)?;
+    let found = reports(&app).search(term, limit).await.map_err(|error| unknown(&error))?;
     Ok(json(StatusCode::OK, &Data { data: found.iter().map(FoundRow::of).collect() }))
 }
 
 /// `GET /statistics`.
 async fn statistics(State(app): State<Arc<App>>) -> Result<Response, Refused> {
     let today = u32::try_from(random::wall_ms() / MS_PER_DAY).unwrap_or(u32::MAX);
-    let statistics = reports(&app).statistics(today).await.map_err(unknown)?;
+    let statistics = reports(&app).statistics(today).await.map_err(|error| unknown(&error))?;
     Ok(json(StatusCode::OK, &StatisticsRow::of(&statistics)))
 }

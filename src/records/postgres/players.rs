@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use serverv2_machine::limits::NAME_CHARS_MAX;
 use serverv2_machine::{
     CreatePlayer, Email, KeyScope, Player, PlayerId, Rejection, RenamePlayer, ScopedKey, WallTime,
@@ -45,6 +46,16 @@ pub(super) async fn find(
     let row: Option<Row> =
         sqlx::query_as(sql).bind(id.to_string()).fetch_optional(database).await?;
     row.map(player_of).transpose()
+}
+
+pub(super) async fn metadata(
+    database: impl PgExecutor<'_>,
+    id: PlayerId,
+) -> Result<Option<Box<RawValue>>, Trouble> {
+    let sql = "select metadata::text from players where id = $1";
+    let row: Option<Option<String>> =
+        sqlx::query_scalar(sql).bind(id.to_string()).fetch_optional(database).await?;
+    Ok(row.flatten().and_then(|text| RawValue::from_string(text).ok()))
 }
 
 pub(super) async fn by_email(

@@ -72,21 +72,24 @@ impl PostgresReports {
     ) -> Result<Written, RecordsError> {
         let closing = write::close(&self.database.pool, row, body);
         // Longer than somebody waits for an answer: nobody does.
-        self.database.ask_for(CLOSE_PATIENCE, closing).await
+        self.database.ask_for(CLOSE_PATIENCE, Box::pin(closing)).await
     }
 
     /// Closes rows whose battles have not ended for too long, and deletes old ones; gives how many of each.
-    /// What the cluster has yet to write is let be.
-    pub(crate) async fn sweep(&self, retention: Retention) -> Result<(u64, u64), RecordsError> {
+    /// What the cluster has yet to write is let be; `None`: that is too much, nothing was swept.
+    pub(crate) async fn sweep(
+        &self,
+        retention: Retention,
+    ) -> Result<Option<(u64, u64)>, RecordsError> {
         let ours = self.cluster.read_linearizable(|_, records| {
             let view = ReportsView::of(records);
             (view.pending_count().0 <= SWEEP_WAITING_MAX).then(|| view.unwritten())
         });
-        let Some(ours) = ours.await?.value else { return Err(RecordsError::NoDatabase) };
+        let Some(ours) = ours.await?.value else { return Ok(None) };
         let ours: Vec<String> = ours.iter().map(ReportId::to_string).collect();
         let closed = sweep::abandoned(&self.database, retention.open_ms, &ours).await?;
         let deleted = sweep::old(&self.database, retention.reports_ms, &ours).await?;
-        Ok((closed, deleted))
+        Ok(Some((closed, deleted)))
     }
 
     /// Asks for a reader of `/api/v1`. There may be many, without a token: they leave connections to others.

@@ -49,6 +49,7 @@ async fn an_existing_schema_is_adopted_with_all_its_rows() {
     let bob = post(&server, BIND, &with_code("bob@game.example", "123456", BOB)).await;
     assert_eq!(bob.status, StatusCode::OK, "{bob:?}");
     assert_eq!(bob.json()["player"]["created_at"], "2025-06-21T08:00:00+00:00");
+    assert_eq!(bob.json()["player"]["metadata"], json!({"skin": "red"}));
     let kept = "select level, is_registered, metadata ->> 'skin' from players where id = ";
     assert_eq!(database.sql(&format!("{kept}'{BOB}'")), "7|t|red");
 

@@ -168,6 +168,31 @@ async fn another_node_goes_on_where_a_home_died_with_its_report_written() {
 }
 
 #[tokio::test]
+async fn a_report_that_the_database_refuses_keeps_no_other_back_and_is_written_in_the_end() {
+    let database = Database::fresh().await;
+    let mut server = database.used_by(Options::default()).start().await;
+    let refused = Duel::started(&server).await;
+    database.sql(&format!(
+        "alter table battle_records add constraint whim check (winner_id <> '{}')",
+        refused.b.id
+    ));
+    surrender(&refused.a, &refused.b).await;
+    let other = Duel::started(&server).await;
+    surrender(&other.a, &other.b).await;
+    assert_reported_alike(&server, &other).await;
+    let says = || async { server.says("constraint whim") };
+    eventually("a line that says why", says, |says| *says).await;
+    assert_eq!(waiting(&server).await, 1);
+    database.sql("alter table battle_records drop constraint whim");
+    // A new process offers it at once.
+    server.kill9();
+    server.restart().await;
+    until_written(&server).await;
+    assert_reported_alike(&server, &refused).await;
+    assert_rows(&database, 2);
+}
+
+#[tokio::test]
 async fn rows_of_an_adopted_database_are_shown_as_they_are() {
     let database = Database::fresh().await;
     database.sql(include_str!("../database/existing.sql"));

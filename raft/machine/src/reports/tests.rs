@@ -3,8 +3,10 @@
 use super::*;
 use crate::clock::{LogTime, WallTime};
 use crate::ids::{Incarnation, NodeId, RequestId};
+use crate::input::{Clocks, PackRef, SetupSeat};
 use crate::machine::Position;
-use crate::records::{MemoryRecords, Records};
+use crate::outside::{RecordsHome, SetRecords};
+use crate::records::{MemoryRecords, Records, counter_key, number};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -94,6 +96,68 @@ fn nothing_is_left_of_deleted_reports_but_statistics_and_the_place_to_go_on() {
     assert_eq!(swept, Swept { reports: 3, next: Some(3) });
     let swept = Machine::expire_reports(&mut turn(&mut records, 1), expire);
     assert_eq!(swept, Swept { reports: 2, next: None });
+    let left: Vec<_> = records.all().map(|(key, _)| key[0]).collect();
+    assert_eq!(left, [b'c', b'c'], "the first and the next number are equal");
+}
+
+fn setup() -> BattleSetup {
+    let seat = |name: &str| SetupSeat {
+        player: format!("{name:_<21}").parse().unwrap(),
+        session: "tab".parse().unwrap(),
+        name: name.into(),
+        team: "{}".into(),
+    };
+    BattleSetup {
+        pack: PackRef { engine: "builtin/1".into(), digest: Digest([1; 32]) },
+        seed: [0; 16],
+        players: [seat("ann"), seat("bob")],
+        clocks: Clocks { turn_s: 0, total_s: 0, animation_max_ms: 0 },
+        at: LogTime(0),
+        wall: WallTime(0),
+    }
+}
+
+/// A machine whose players are kept in a database, with so many reports waiting for it.
+fn outside(records: &mut MemoryRecords, waiting: u64) -> Machine {
+    let mut machine = Machine::new();
+    let home = RecordsHome::Database([1; 16]);
+    machine.set_records(&turn(records, 0), SetRecords { home }).unwrap();
+    machine.set_reports(SetReports { enabled: true });
+    records.set(counter_key(Counter::PendingReports), Some(number(waiting)));
+    machine
+}
+
+#[test]
+fn while_too_many_reports_wait_for_the_database_new_battles_get_none() {
+    let room: RoomId = "room-________________".parse().unwrap();
+    for (waiting, reports) in [(REPORTS_WAITING_MAX - 1, 1), (REPORTS_WAITING_MAX, 0)] {
+        let mut records = MemoryRecords::default();
+        let machine = outside(&mut records, waiting);
+        machine.open_report(&mut turn(&mut records, 0), room, &setup());
+        assert_eq!(ReportsView::of(&records).open_count(2), reports, "{waiting}");
+    }
+}
+
+#[test]
+fn a_report_left_open_waits_for_the_database_once_it_is_abandoned() {
+    let mut records = MemoryRecords::default();
+    let machine = outside(&mut records, 0);
+    let room: RoomId = "room-________________".parse().unwrap();
+    machine.open_report(&mut turn(&mut records, 0), room, &setup());
+    let before = ReportsView::of(&records).unwritten();
+    assert_eq!(before, [ReportId::of(room)]);
+    let sweep = CloseStaleReports { older_than_ms: DAY_MS, from: 0 };
+    let swept = machine.close_stale_reports(&mut turn(&mut records, DAY_MS), sweep);
+    assert_eq!(swept, Swept { reports: 1, next: None });
+    let view = ReportsView::of(&records);
+    assert_eq!((view.open_count(1), view.pending_count()), (0, (1, 0)));
+    let (number, pending) = view.pending_from(0, 9).remove(0);
+    assert_eq!((pending.room, view.unwritten()), (room, before));
+    assert!(view.pending_battle(&pending).is_none(), "there is nothing to render");
+    assert!(view.pending_from(number + 1, 9).is_empty());
+
+    let stored = StoreReport { room, rendered: Rendered::Elsewhere };
+    machine.store_report(&mut turn(&mut records, DAY_MS), &stored).unwrap();
     let left: Vec<_> = records.all().map(|(key, _)| key[0]).collect();
     assert_eq!(left, [b'c', b'c'], "the first and the next number are equal");
 }
