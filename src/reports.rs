@@ -125,7 +125,10 @@ impl LocalReports {
     pub(crate) fn paired(&self, room: RoomId) {
         self.opened(room);
         let without = self.cluster.read(|machine, records| {
-            machine.reports_enabled() && ReportsView::of(records).find(ReportId::of(room)).is_none()
+            // It may have ended meanwhile, and be written already.
+            let runs = machine.room(room).is_some_and(|room| room.is_live());
+            let report = || ReportsView::of(records).find(ReportId::of(room));
+            runs && machine.reports_enabled() && report().is_none()
         });
         if without.value {
             self.counters.no_report.fetch_add(1, Ordering::Relaxed);

@@ -62,7 +62,7 @@ pub(super) const RATE_LIMITED: Name =
 pub(super) const HOME_ROOMS: Name = ("serverv2_home_rooms", "Live rooms whose home is this node");
 pub(super) const REPORTS: Name = (
     "serverv2_battle_reports",
-    "Battles whose home was this node by what became of their messages: stored, or why there are none",
+    "Battles whose home was this node by what became of their messages: stored, or why there are none; no_report: no place for one",
 );
 pub(super) const REPORTS_PENDING: Name = (
     "serverv2_cluster_battle_reports_pending",

@@ -179,14 +179,17 @@ fn storable(json: &str) -> String {
     let mut storable = String::with_capacity(json.len());
     let mut rest = json;
     while let Some(at) = rest.find('\\') {
-        storable.push_str(&rest[..at]);
-        // An escape is a pair of characters, and may be a backslash's own.
-        let zero = rest[at..].starts_with(ZERO);
-        let end = at + if zero { ZERO.len() } else { 2 };
-        // In JSON both are ASCII.
-        let (Some(escape), Some(after)) = (rest.get(at..end), rest.get(end..)) else { break };
-        storable.push_str(if zero { "\\ufffd" } else { escape });
-        rest = after;
+        let (before, escape) = rest.split_at(at);
+        storable.push_str(before);
+        rest = if let Some(after) = escape.strip_prefix(ZERO) {
+            storable.push_str("\\ufffd");
+            after
+        } else {
+            // It is a pair of characters, and may be a backslash's own.
+            let mut characters = escape.chars();
+            storable.extend(characters.by_ref().take(2));
+            characters.as_str()
+        };
     }
     storable.push_str(rest);
     storable
