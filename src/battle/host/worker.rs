@@ -116,7 +116,7 @@ impl Worker {
             fail::fail_point!("battles");
             let Some(delivery) = self.mailbox.take() else { return };
             for (room, letter) in delivery.letters {
-                self.follow(room, letter);
+                self.follow(room, letter, delivery.compare);
             }
             if delivery.compare {
                 self.compare();
@@ -124,7 +124,9 @@ impl Worker {
         }
     }
 
-    fn follow(&mut self, id: RoomId, letter: Letter) {
+    /// Does what a letter says. If replicas are to be compared, this one is before anything is said
+    /// behind its last word.
+    fn follow(&mut self, id: RoomId, letter: Letter, compare: bool) {
         if let (Some(setup), Some(home)) = (&letter.setup, letter.home) {
             self.open(id, setup, home, &letter.inputs);
         }
@@ -144,6 +146,9 @@ impl Worker {
             }
         }
         self.consume(id, &letter.inputs, &letter.causes);
+        if compare && self.rooms.contains_key(&id) {
+            self.catch_up(id);
+        }
         if let Some(ending) = letter.ending {
             self.end(id, ending);
         }
