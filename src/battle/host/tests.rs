@@ -370,6 +370,27 @@ async fn what_is_to_be_said_behind_a_room_is_said_behind_what_a_gap_left_out_of_
     );
 }
 
+#[tokio::test]
+async fn who_is_seated_once_more_in_a_room_that_is_closed_is_told_so_once() {
+    let stage = Stage::new().await;
+    let (a, hears_a) = Socket::new("a");
+    let (late, hears_late) = Socket::new("late");
+    stage.open(&battle(), [Some(&a), None]);
+    stage.ended(&[]);
+    stage.sequel(&[&a]);
+    assert!(listen(&hears_a).contains(&Heard::Closed));
+    for _ in 0..2 {
+        stage.open(&battle(), [Some(&a), Some(&late)]);
+        stage.sequel(&[&a, &late]);
+        assert!(!listen(&hears_a).contains(&Heard::Closed), "it knows");
+    }
+    stage.host.removed(room('r'));
+    stage.sequel(&[&a, &late]);
+    assert_eq!(listen(&hears_a), []);
+    let closed = (0..3).flat_map(|_| listen(&hears_late)).filter(|it| *it == Heard::Closed).count();
+    assert_eq!(closed, 1);
+}
+
 fn socket_of(player: PlayerId) -> SocketId {
     player.to_string().parse().unwrap()
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serverv2_machine::{
     AbortBattle, BattleSetup, Command, Digest, EndBattle, LogTime, NodeId, NumberedInput, RoomId,
-    Seat, TickBattle,
+    Seat, SocketId, TickBattle,
 };
 use serverv2_raft::Cluster;
 use tracing::field::display;
@@ -35,6 +35,8 @@ struct Room {
     /// After which input it was last proposed, and when.
     proposed: Option<(u32, Instant)>,
     ended: bool,
+    /// Who has been told that the room is closed.
+    told: Vec<SocketId>,
 }
 
 impl Room {
@@ -179,7 +181,14 @@ impl Worker {
         };
         match built {
             Ok(replica) => {
-                let room = Room { replica, home, noticed: None, proposed: None, ended: false };
+                let room = Room {
+                    replica,
+                    home,
+                    noticed: None,
+                    proposed: None,
+                    ended: false,
+                    told: Vec::new(),
+                };
                 self.rooms.insert(id, room);
             }
             Err(reason) => {
@@ -204,8 +213,14 @@ impl Worker {
         for (seat, Newcomer { after, audience }) in newcomers {
             let before = inputs.partition_point(|input| input.number <= after);
             self.consume(id, &inputs[..before], causes);
-            if let Some(room) = self.rooms.get_mut(&id) {
-                room.replica.attach(seat, audience);
+            match self.rooms.get_mut(&id) {
+                Some(room) if !room.ended => room.replica.attach(seat, audience),
+                // The end was found in the state before it came by the feed.
+                Some(room) if !room.told.contains(audience.id()) => {
+                    audience.room_closed(id);
+                    room.told.push(audience.id().clone());
+                }
+                _ => {}
             }
         }
     }
@@ -255,7 +270,7 @@ impl Worker {
         {
             error!(room.id = %id, %recorded, %own, "replicas of a battle differ: the recorded result counts");
         }
-        room.replica.close();
+        room.told = room.replica.close();
     }
 
     fn remove(&mut self, id: RoomId) {
