@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::app::{App, LocalReadiness};
 use crate::config::Settings;
@@ -37,6 +37,8 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(30);
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Time for requests in flight to be answered once the server stops.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
+/// Time for another node to take the lead.
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
 /// Time for connections that were cut to notice it.
 const CUT_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: out of file descriptors, most often.
@@ -55,6 +57,10 @@ pub async fn run(listener: TcpListener, app: Arc<App>, stop: impl Future<Output 
     let stop = async {
         stop.await;
         app.readiness.drain();
+        // What is proposed meanwhile is answered by whoever leads then.
+        if let Some(leader) = app.cluster.hand_over(HAND_OVER_PATIENCE).await {
+            info!(leader = leader.0, "another node leads");
+        }
         app.gateway.stop();
     };
     let service = service(&app);

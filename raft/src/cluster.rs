@@ -19,6 +19,7 @@ use crate::node::{Node, NodeConfig};
 use crate::presence;
 use crate::reads::{self, Reader};
 use crate::status::{self, Status};
+use crate::succession;
 
 /// What became of a command, wherever it was applied first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -246,6 +247,15 @@ impl Cluster {
     /// What this process has counted since its start.
     pub fn figures(&self) -> Figures {
         self.0.counters.read()
+    }
+
+    /// Gives the lead to another node, if this one leads. Tells who leads then; `None` if that is nobody else
+    /// within `patience`.
+    pub async fn hand_over(&self, patience: Duration) -> Option<NodeId> {
+        let (raft, own) = (self.0.raft.clone(), self.node().0);
+        let handing = async move { succession::hand_over(&raft, own, patience).await };
+        // On the runtime of consensus, whose timers openraft uses.
+        self.0.handle.spawn(handing).await.ok().flatten().map(NodeId)
     }
 
     /// Waits until the node has stopped, and says why. Unless it was asked to, the process must exit
