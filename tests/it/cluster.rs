@@ -1,5 +1,6 @@
 //! Three nodes: players on different ones meet and fight, and nobody notices which one dies.
 
+mod drain;
 mod failpoint;
 mod identity;
 mod partition;
