@@ -2,25 +2,28 @@
 
 use serde::Serialize;
 use serverv2_machine::Player;
+use utoipa::ToSchema;
 
 use super::time;
 
 /// All columns of `players`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct PlayerRow<'a> {
     id: &'a str,
     name: &'a str,
     created_at: String,
     last_login_at: String,
     metadata: Empty,
+    #[schema(required = true)]
     email: Option<&'a str>,
     email_verified: bool,
+    #[schema(required = true)]
     email_bound_at: Option<String>,
     is_registered: bool,
 }
 
 /// An object without keys.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Empty {}
 
 impl<'a> PlayerRow<'a> {
