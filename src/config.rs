@@ -21,6 +21,7 @@ mod database;
 mod file;
 mod mail;
 mod reports;
+mod setting;
 mod table;
 mod value;
 
@@ -28,7 +29,8 @@ pub use auth::{AuthSettings, Lifetime, Network};
 pub use database::DatabaseSettings;
 pub use mail::{MailProvider, MailSettings};
 pub use reports::ReportSettings;
-pub use table::{SETTINGS, Setting};
+pub use setting::Setting;
+pub use table::SETTINGS;
 pub use value::{LogFormat, Secret};
 
 use file::FileSettings;
@@ -75,6 +77,10 @@ pub struct Settings {
     pub peer_bind: Option<SocketAddr>,
     /// Silence after which a node is counted out.
     pub node_gone_after: Duration,
+    /// From when a stopping node says that it is not ready until it cuts its first client.
+    pub drain_notice: Duration,
+    /// Over which time it cuts its clients.
+    pub drain_period: Duration,
     /// Name of this node in answers to operators.
     pub instance_id: String,
     /// Host name of this node in answers to operators.
@@ -176,6 +182,8 @@ impl Settings {
             peers: BTreeMap::new(),
             peer_bind: None,
             node_gone_after: Duration::ZERO,
+            drain_notice: Duration::ZERO,
+            drain_period: Duration::ZERO,
             instance_id: String::new(),
             instance_host: String::new(),
             jwt_secret: None,

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use parking_lot::Mutex;
 use serverv2_machine::{Clocks, Command, KeyScope, PackRef, Reply, ScopedKey};
 use serverv2_raft::{Cluster, EffectFeed, ProposeError};
@@ -38,7 +38,7 @@ use tracing::{debug, warn};
 pub use inbox::EventRate;
 
 use self::arguments::{Arguments, BadArguments, arguments};
-use self::counters::Counters;
+use self::counters::{Counters, Cut};
 use self::inbox::Inbound;
 use self::socket::{LocalSocket, Responder};
 use self::transport::{Cutter, ToClose};
@@ -53,6 +53,8 @@ use crate::reports::LocalReports;
 use crate::sessions::LocalSessions;
 use crate::timekeeper;
 
+/// Pause between two steps of a drain.
+const DRAIN_STEP: Duration = Duration::from_millis(50);
 /// Packets one connection may have unsent; one more cuts it as a slow reader.
 const UNSENT_PACKETS_MAX: usize = 1_024;
 /// Engine.IO's own heartbeat (contract 3.1).
@@ -202,7 +204,8 @@ impl Gateway {
             .max_buffer_size(UNSENT_PACKETS_MAX)
             .build_layer();
         connect::serve(self, &io);
-        routes.layer(layer).layer(from_fn(transport::note_upgrade))
+        let closing = from_fn_with_state(self.clone(), transport::refuse_newcomers);
+        routes.layer(layer).layer(from_fn(transport::note_upgrade)).layer(closing)
     }
 
     /// Cuts polling sessions by way of the service that serves them, until the task is aborted.
@@ -216,6 +219,19 @@ impl Gateway {
     /// with the grace that the loss of a node gives.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Lets nobody in any more, and cuts who is here in even steps over this time. Their sessions stay: they
+    /// are taken over at another node, or lost with this one, which is not the players' doing.
+    pub async fn drain(&self, period: Duration) {
+        self.stop();
+        let sockets = self.sessions.all();
+        let steps = period.as_millis().div_ceil(DRAIN_STEP.as_millis()).max(1);
+        let of_step = sockets.len().div_ceil(usize::try_from(steps).unwrap_or(usize::MAX)).max(1);
+        for step in sockets.chunks(of_step) {
+            step.iter().for_each(|(socket, _)| socket.cut(Cut::Draining));
+            tokio::time::sleep(DRAIN_STEP.min(period)).await;
+        }
     }
 
     fn is_stopping(&self) -> bool {

@@ -3,18 +3,20 @@
 //! Every route answers as contract section 1 says, envelope, code and Chinese text included. What
 //! changes a game fact is proposed to the log and answered once it is applied here; everything else
 //! reads this node's replica. An unknown path, or a known one with another method, is a 404 with
-//! `Cannot <METHOD> <path>`.
+//! `Cannot <METHOD> <path>`. Each handler carries its line of the document at `/api-docs.json`.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
-use crate::app::{App, LocalReadiness};
+use crate::app::App;
 use crate::config::Settings;
 
+mod answers;
 mod auth;
 mod body;
 mod cluster;
@@ -32,36 +34,20 @@ mod player_row;
 mod rate;
 mod reports;
 mod sessions;
+mod starting;
 mod time;
 mod tokens;
 
 pub use body::BodyBudget;
 pub use cluster::{LocalStats, Stats};
 pub use rate::RateLimits;
+pub use starting::starting_router;
 
 /// All routes.
 pub fn router(app: Arc<App>) -> Router {
-    let reports = if app.settings.reports.enabled { reports::routes() } else { Router::new() };
-    Router::new()
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready).with_state(app.readiness.clone()))
-        .route("/cluster/status", get(cluster::status))
-        .route("/metrics", get(metrics::metrics))
-        .route("/asyncapi.json", get(docs::async_api))
-        .route("/api/v1/auth/create-guest", post(auth::create_guest))
-        .route("/api/v1/auth/check-player/{playerId}", get(auth::check_player))
-        .route("/api/v1/auth/update-player-name", put(auth::update_player_name))
-        .route("/api/v1/auth/refresh", post(tokens::refresh))
-        .route("/api/v1/auth/logout", post(tokens::logout))
-        .route("/api/v1/auth/verify", get(tokens::verify))
-        .merge(sessions::routes())
-        .route("/api/v1/email/send-verification-code", post(email::send_code))
-        .route("/api/v1/email/verify-code", post(email::verify_code))
-        .route("/api/v1/email/bind", post(email::bind))
-        .route("/api/v1/email/recover", post(email::recover))
-        .route("/api/v1/email/check-binding", get(email::check_binding))
-        .route("/api/v1/email/unbind", post(email::unbind))
-        .merge(reports)
+    let (routes, described) = described_routes(&app).split_for_parts();
+    routes
+        .merge(docs::routes(&described))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(from_fn_with_state(app.clone(), guard::look_again))
@@ -69,15 +55,29 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// The routes of a node whose log is still being replayed: everything but its own state has to wait.
-pub fn starting_router(readiness: Arc<LocalReadiness>, settings: &Settings) -> Router {
-    let health = health::starting(readiness.clone(), settings.cluster_enabled);
-    let metrics = metrics::starting(readiness.clone(), settings);
-    Router::new()
-        .route("/health", get(health))
-        .route("/metrics", get(metrics))
-        .route("/ready", get(health::ready).with_state(readiness))
-        .fallback(async || error::ApiError::unavailable())
+/// The routes and the document of them: each handler carries its own description.
+fn described_routes(app: &App) -> OpenApiRouter<Arc<App>> {
+    let reports =
+        if app.settings.reports.enabled { reports::routes() } else { OpenApiRouter::default() };
+    OpenApiRouter::with_openapi(docs::about())
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready).with_state(app.readiness.clone()))
+        .routes(routes!(cluster::status))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(auth::create_guest))
+        .routes(routes!(auth::check_player))
+        .routes(routes!(auth::update_player_name))
+        .routes(routes!(tokens::refresh))
+        .routes(routes!(tokens::logout))
+        .routes(routes!(tokens::verify))
+        .merge(sessions::routes())
+        .routes(routes!(email::send_code))
+        .routes(routes!(email::verify_code))
+        .routes(routes!(email::bind))
+        .routes(routes!(email::recover))
+        .routes(routes!(email::check_binding))
+        .routes(routes!(email::unbind))
+        .merge(reports)
 }
 
 /// Counts all that is answered behind it, Socket.IO included.

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::app::{App, LocalReadiness};
 use crate::config::Settings;
@@ -37,6 +37,10 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(30);
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Time for requests in flight to be answered once the server stops.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
+/// Time for another node to take the lead.
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
+/// Time for the log to say that this node is gone.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 /// Time for connections that were cut to notice it.
 const CUT_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: out of file descriptors, most often.
@@ -55,6 +59,9 @@ pub async fn run(listener: TcpListener, app: Arc<App>, stop: impl Future<Output 
     let stop = async {
         stop.await;
         app.readiness.drain();
+        if app.cluster.has_peers() {
+            make_way(&app).await;
+        }
         app.gateway.stop();
     };
     let service = service(&app);
@@ -67,6 +74,21 @@ pub async fn run(listener: TcpListener, app: Arc<App>, stop: impl Future<Output 
     app.connections.cut_all();
     if timeout(CUT_PATIENCE, app.connections.all_closed()).await.is_err() {
         warn!(open = app.connections.count(), "some connections are still open");
+    }
+}
+
+/// Before a node of several stops: balancers are told, another node leads, clients go elsewhere a few at a
+/// time, and the others take over what this one did.
+async fn make_way(app: &App) {
+    let settings = &app.settings;
+    sleep(settings.drain_notice).await;
+    // What is proposed meanwhile is answered by whoever leads then.
+    if let Some(leader) = app.cluster.hand_over(HAND_OVER_PATIENCE).await {
+        info!(leader = leader.0, "another node leads");
+    }
+    app.gateway.drain(settings.drain_period).await;
+    if !app.cluster.leave(app.gateway.settings.grace_ms, LEAVE_PATIENCE).await {
+        warn!("the others were not told that this node goes");
     }
 }
 

@@ -148,6 +148,30 @@ fn event_names_stand_in_the_wire_file_alone() {
 }
 
 #[test]
+fn every_route_is_described_where_it_is_handled() {
+    // Routes of the described table come by `.routes(routes!(…))`. Without a description are the documents
+    // themselves, and what a starting node answers at some of the same paths.
+    let apart = ["src/rest/docs.rs", "src/rest/starting.rs"];
+    let ways = [
+        ".route(",
+        ".route_service(",
+        ".nest_service(",
+        ".fallback_service(",
+        "OpenApiRouter::from",
+    ];
+    let mut found = Vec::new();
+    let server = |path: &str| path.starts_with("src/") && !apart.contains(&path);
+    for source in sources().iter().filter(|source| server(&source.path)) {
+        for (number, line) in source.lines() {
+            for way in ways.iter().filter(|way| line.contains(**way)) {
+                found.push(format!("{}:{number}: {way}", source.path));
+            }
+        }
+    }
+    none("a route needs its `utoipa::path`", &found);
+}
+
+#[test]
 fn each_engine_is_named_by_one_crate() {
     let owners = [("openraft::", "raft/"), ("sled::", "storage/"), ("socketioxide::", "src/")];
     let mut found = Vec::new();

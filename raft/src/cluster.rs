@@ -1,12 +1,13 @@
 //! All that the rest of the server knows of consensus: submit, read, look.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serverv2_machine::limits::ANSWERS_PER_NODE_MAX;
 use serverv2_machine::{
-    Command, Incarnation, LogTime, Machine, NodeId, Records, Rejection, Reply, Request, RequestId,
-    ScopedKey,
+    Command, Incarnation, LogTime, Machine, NodeGone, NodeId, Records, Rejection, Reply, Request,
+    RequestId, ScopedKey,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ use crate::node::{Node, NodeConfig};
 use crate::presence;
 use crate::reads::{self, Reader};
 use crate::status::{self, Status};
+use crate::succession;
 
 /// What became of a command, wherever it was applied first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,10 +71,6 @@ impl Cluster {
 
     pub(crate) fn of(node: Arc<Node>) -> Self {
         Self(node)
-    }
-
-    pub(crate) fn has_peers(&self) -> bool {
-        self.0.peers.is_some()
     }
 
     /// This node.
@@ -246,6 +244,29 @@ impl Cluster {
     /// What this process has counted since its start.
     pub fn figures(&self) -> Figures {
         self.0.counters.read()
+    }
+
+    /// Gives the lead to another node, if this one leads. Tells who leads then; `None` if that is nobody else
+    /// within `patience`.
+    pub async fn hand_over(&self, patience: Duration) -> Option<NodeId> {
+        let (raft, own) = (self.0.raft.clone(), self.node().0);
+        let handing = async move { succession::hand_over(&raft, own, patience).await };
+        // On the runtime of consensus, whose timers openraft uses.
+        self.0.handle.spawn(handing).await.ok().flatten().map(NodeId)
+    }
+
+    /// Says goodbye: this process is counted out at once, so that others take over what it did. Nothing more
+    /// can be proposed here. False if nobody said so within `patience`; then its silence will tell.
+    pub async fn leave(&self, grace_ms: u64, patience: Duration) -> bool {
+        self.0.leaving.store(true, Ordering::Release);
+        let (node, incarnation) = (self.node(), self.incarnation());
+        let gone = self.propose(NodeGone { node, incarnation, grace_ms }, None);
+        matches!(tokio::time::timeout(patience, gone).await, Ok(Ok(_)))
+    }
+
+    /// Whether there are other nodes.
+    pub fn has_peers(&self) -> bool {
+        self.0.peers.is_some()
     }
 
     /// Waits until the node has stopped, and says why. Unless it was asked to, the process must exit

@@ -74,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) counters: Arc<Counters>,
     pub(crate) certainty: Arc<Certainty>,
     started: AtomicBool,
+    /// It has said goodbye, and does not come back when it is counted out.
+    pub(crate) leaving: AtomicBool,
     runtime: Mutex<Option<Runtime>>,
     /// Ends when the data folder is closed.
     closed: Mutex<Option<oneshot::Receiver<()>>>,
@@ -254,6 +256,7 @@ async fn build(
         handle,
         peers,
         counted_out,
+        leaving: AtomicBool::new(false),
         counters,
         certainty: Arc::default(),
         started: AtomicBool::new(false),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Weak;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::Instant as _;
@@ -70,6 +71,9 @@ pub(crate) async fn come_back(node: Weak<Node>, config: NodeConfig) {
         drop(alive);
         counted_out.notified().await;
         let Some(node) = node.upgrade() else { return };
+        if node.leaving.load(Ordering::Acquire) {
+            return;
+        }
         let incarnation = node.requests.renew();
         tracing::warn!(incarnation = incarnation.0, "this process was counted out and comes back");
         let up =

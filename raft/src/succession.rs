@@ -6,6 +6,9 @@
 //! elections from disturbing a leader that works: reads ask a quorum each time) and, in the order of
 //! the ids, stands for election after a trial vote. The others have seen the same, or refuse.
 //!
+//! A leader that is asked to stop hands over first ([`hand_over`]): the follower that has most of the log
+//! takes it up to its end and is elected at once.
+//!
 //! A leader that hangs, or whose host or network is gone, refuses nothing: the election timeout finds
 //! it, as ever. A wrong guess costs a trial vote and changes nothing.
 
@@ -32,6 +35,44 @@ const HEAD_START: Duration = Duration::from_millis(15);
 const TURN: Duration = Duration::from_millis(60);
 /// How often each may stand: a log that is behind, or a follower that has seen nothing yet, refuses.
 const ROUNDS_MAX: u32 = 10;
+
+/// How long a follower may take to succeed; then the next try.
+const TRY: Duration = Duration::from_millis(500);
+
+/// Gives the lead to the follower that has most of the log, if this node leads. Tells who leads then; `None`
+/// if that is nobody else yet.
+pub(crate) async fn hand_over(raft: &Raft, own: u64, patience: Duration) -> Option<u64> {
+    let hands = async {
+        loop {
+            let mut metrics = raft.metrics();
+            let (leader, furthest) = {
+                let now = metrics.borrow_watched();
+                let voters: Vec<u64> = now.membership_config.membership().voter_ids().collect();
+                let others = now.replication.iter().flatten();
+                let others = others.filter(|(id, _)| **id != own && voters.contains(id));
+                (now.current_leader, others.max_by_key(|(_, has)| **has).map(|(id, _)| *id))
+            };
+            match (leader, furthest) {
+                (Some(leader), _) if leader != own => return Some(leader),
+                (Some(_), Some(to)) => {
+                    tracing::info!(to, "hand the lead over");
+                    raft.trigger().transfer_leader(to).await.ok()?;
+                }
+                // Alone, or nobody leads: there is nothing to give.
+                _ => return None,
+            }
+            let succeeded = async {
+                while metrics.borrow_watched().current_leader.is_none_or(|leader| leader == own) {
+                    if metrics.changed().await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let _ = timeout(TRY, succeeded).await;
+        }
+    };
+    timeout(patience, hands).await.ok().flatten()
+}
 
 /// What a follower needs to succeed a leader.
 pub(crate) struct Succession {

@@ -280,14 +280,17 @@ impl Replica {
         }
     }
 
-    /// The room is over: tells everyone here. A second call tells nobody.
-    pub fn close(&mut self) {
+    /// The room is over: tells everyone here, and gives who that was. A second call tells nobody.
+    pub fn close(&mut self) -> Vec<SocketId> {
+        let mut told = Vec::new();
         for viewpoint in self.stage.viewpoints.iter_mut().filter_map(Option::take) {
             viewpoint.audience.room_closed(self.room);
+            told.push(viewpoint.audience.id().clone());
         }
         for waiter in std::mem::take(&mut self.waiting).into_values().flatten() {
             waiter(None);
         }
+        told
     }
 
     /// The engine has failed on an input: this replica can't go on.

@@ -4,139 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::auth::{emails, networks};
+use super::setting::Preset::{Always, ByMode, Unset};
+use super::setting::{Kind, Setting, number, row, text};
 use super::value::{is_label, origins, peers};
-use super::{Lifetime, LogFormat, MailProvider, Mode, Secret, Settings};
+use super::{Lifetime, LogFormat, MailProvider, Secret};
 use crate::records::is_database_url;
-
-/// One setting: all that `--help`, the refusals and the parser say about it.
-pub struct Setting {
-    /// Name in the environment, and in lower case in the file.
-    pub name: &'static str,
-    /// The flag: the name in kebab case.
-    pub flag: &'static str,
-    /// A one-letter flag, where the existing server has one.
-    pub short: Option<char>,
-    /// Under which heading `--help` lists it.
-    pub section: &'static str,
-    /// What it is for.
-    pub help: &'static str,
-    /// The value without any source.
-    pub default: Preset,
-    /// Whether its value may never be shown.
-    pub secret: bool,
-    kind: Kind,
-}
-
-/// A default.
-#[derive(Clone, Copy)]
-pub enum Preset {
-    /// There is none.
-    Unset(&'static str),
-    /// The same for all modes.
-    Always(&'static str),
-    /// One for `dev`, one for `run`.
-    ByMode {
-        /// For `dev`.
-        dev: &'static str,
-        /// For `run`.
-        run: &'static str,
-    },
-}
-
-impl Preset {
-    /// The default in this mode.
-    pub fn of(self, mode: Mode) -> Option<&'static str> {
-        match (self, mode) {
-            (Self::Unset(_), _) => None,
-            (Self::Always(text), _)
-            | (Self::ByMode { dev: text, .. }, Mode::Dev)
-            | (Self::ByMode { run: text, .. }, Mode::Run) => Some(text),
-        }
-    }
-}
-
-/// How a text becomes a value: the range that is checked is the range that is printed.
-enum Kind {
-    Number { unit: &'static str, min: u64, max: u64, put: fn(&mut Settings, u64) },
-    Switch { put: fn(&mut Settings, bool) },
-    Text { allowed: &'static str, put: fn(&mut Settings, &str) -> Option<()> },
-}
-
-impl Setting {
-    /// What may be given.
-    pub fn allowed(&self) -> String {
-        match self.kind {
-            Kind::Number { unit, min, max, .. } => {
-                format!("a whole number from {min} to {max}{unit}")
-            }
-            Kind::Switch { .. } => "true or false".into(),
-            Kind::Text { allowed, .. } => allowed.into(),
-        }
-    }
-
-    /// Whether the flag may stand without a value.
-    pub fn is_switch(&self) -> bool {
-        matches!(self.kind, Kind::Switch { .. })
-    }
-
-    /// The whole explanation that `--help` prints.
-    pub fn explain(&self, mode: Mode) -> String {
-        let default = match self.default {
-            Preset::Unset(meaning) => meaning,
-            preset => preset.of(mode).unwrap_or("none"),
-        };
-        let (help, name) = (self.help, self.name);
-        format!("{help}\n[env: {name}] [default: {default}] [allowed: {}]", self.allowed())
-    }
-
-    pub(super) fn file_key(&self) -> String {
-        self.name.to_ascii_lowercase()
-    }
-
-    /// Puts a value in its place; false if it is none.
-    pub(super) fn set(&self, settings: &mut Settings, text: &str) -> bool {
-        match self.kind {
-            Kind::Number { min, max, put, .. } => match text.trim().parse() {
-                Ok(number) if (min..=max).contains(&number) => {
-                    put(settings, number);
-                    true
-                }
-                _ => false,
-            },
-            Kind::Switch { put } => match text.trim() {
-                "true" => {
-                    put(settings, true);
-                    true
-                }
-                "false" => {
-                    put(settings, false);
-                    true
-                }
-                _ => false,
-            },
-            Kind::Text { put, .. } => put(settings, text.trim()).is_some(),
-        }
-    }
-}
-
-const fn row(
-    name: &'static str,
-    flag: &'static str,
-    section: &'static str,
-    default: Preset,
-    kind: Kind,
-    help: &'static str,
-) -> Setting {
-    Setting { name, flag, short: None, section, help, default, secret: false, kind }
-}
-
-const fn number(unit: &'static str, min: u64, max: u64, put: fn(&mut Settings, u64)) -> Kind {
-    Kind::Number { unit, min, max, put }
-}
-
-const fn text(allowed: &'static str, put: fn(&mut Settings, &str) -> Option<()>) -> Kind {
-    Kind::Text { allowed, put }
-}
 
 const HTTP: &str = "HTTP and Socket.IO";
 const CLUSTER: &str = "Node and cluster";
@@ -155,8 +27,6 @@ const PER_MINUTE: &str = " (in 60 s; 0 is no limit)";
 const DATABASE_URL: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE, with ?sslmode=disable, prefer, \
     require, verify-ca or verify-full";
 const LIFETIME: &str = "a number with s, m, h, d, w or y, or of milliseconds; 1s to 100y";
-
-use Preset::{Always, ByMode, Unset};
 
 /// All settings, in the order in which `--help` lists them.
 #[rustfmt::skip]
@@ -234,6 +104,13 @@ pub static SETTINGS: &[Setting] = &[
     row("NODE_GONE_AFTER_MS", "node-gone-after-ms", CLUSTER, Always("3000"),
         number(" milliseconds", 500, 600_000, |s, n| s.node_gone_after = Duration::from_millis(n)),
         "Silence after which the leader counts a node out; its players have their grace then."),
+    row("DRAIN_NOTICE", "drain-notice", CLUSTER, ByMode { dev: "0", run: "2" },
+        number(SECONDS, 0, 60, |s, n| s.drain_notice = Duration::from_secs(n)),
+        "When a node of several is asked to stop, it says at /ready that it is draining, and goes on \
+         for so long: for balancers to notice."),
+    row("DRAIN_PERIOD", "drain-period", CLUSTER, ByMode { dev: "0", run: "3" },
+        number(SECONDS, 0, 60, |s, n| s.drain_period = Duration::from_secs(n)),
+        "Then it cuts its clients one after the other over so long, and they come back to other nodes."),
     row("CLUSTER_INSTANCE_ID", "cluster-instance-id", CLUSTER, Unset("node-<NODE_ID>"),
         text("1 to 64 characters out of a-z A-Z 0-9 . _ -", |s, v| {
             is_label(v).then(|| s.instance_id = v.to_owned())

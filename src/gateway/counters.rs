@@ -25,10 +25,12 @@ pub(crate) enum Cut {
     Ended,
     /// This node can't say whether its token counts still.
     Isolated,
+    /// This node stops.
+    Draining,
 }
 
 impl Cut {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Flood,
         Self::SlowReader,
         Self::Silent,
@@ -37,6 +39,7 @@ impl Cut {
         Self::Revoked,
         Self::Ended,
         Self::Isolated,
+        Self::Draining,
     ];
 
     /// For log lines.
@@ -50,6 +53,7 @@ impl Cut {
             Self::Revoked => "its token is revoked",
             Self::Ended => "its session was ended",
             Self::Isolated => "nobody can say whether its token counts",
+            Self::Draining => "this node stops",
         }
     }
 
@@ -64,6 +68,7 @@ impl Cut {
             Self::Revoked => "revoked",
             Self::Ended => "ended",
             Self::Isolated => "isolated",
+            Self::Draining => "draining",
         }
     }
 }

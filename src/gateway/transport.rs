@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Query, Request};
+use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use socketioxide::TransportType;
 use socketioxide::extract::SocketRef;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 use tracing::debug;
 
+use super::Gateway;
 use super::counters::{Counters, Cut};
 use crate::net::Connection;
 
@@ -87,6 +89,21 @@ pub(crate) async fn close_polling(mut waiting: ToClose, service: Router) {
         let Ok(answer) = service.clone().oneshot(request).await;
         debug!(socket.id = session, status = %answer.status(), "closed a polling session");
     }
+}
+
+/// While the node stops, nobody new is let in: clients try again, and get to another one.
+pub(super) async fn refuse_newcomers(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let wants_in = gateway.is_stopping()
+        && request.uri().path().starts_with("/socket.io")
+        && Query::<Upgrade>::try_from_uri(request.uri()).is_err();
+    if wants_in {
+        return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")]).into_response();
+    }
+    next.run(request).await
 }
 
 #[derive(Deserialize)]

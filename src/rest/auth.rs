@@ -11,11 +11,12 @@ use rand::rngs::OsRng;
 use serde::Serialize;
 use serverv2_machine::limits::ADDRESS_LEN_MAX;
 use serverv2_machine::{CreatePlayer, KeyScope, NanoId, PlayerId, RenamePlayer};
+use utoipa::ToSchema;
 
 use super::body::{self, Fields};
-use super::error::{ApiError, Success};
+use super::error::{ApiError, ErrorBody, Success};
 use super::tokens::AuthResult;
-use super::{guard, idempotency, time};
+use super::{answers, guard, idempotency, time};
 use crate::app::App;
 use crate::client;
 
@@ -25,22 +26,36 @@ const UPDATE_FAILED: (&str, &str) = ("更新玩家名称失败", "UPDATE_NAME_ER
 /// Longest name a player may choose, in UTF-16 units as its clients count.
 const CHOSEN_NAME_UNITS_MAX: usize = 30;
 
-/// `POST create-guest`: a new account, which needs no token unless the settings say so.
+/// A new account.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Guest<'a> {
+    player_id: &'a str,
+    player_name: &'a str,
+    is_guest: bool,
+    message: &'a str,
+    /// Where a guest's id alone is not enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    auth: Option<AuthResult>,
+}
+
+/// Make an account, which needs no token unless the settings say so.
+#[utoipa::path(
+    post, path = "/api/v1/auth/create-guest", tag = "Players",
+    params(idempotency::Key),
+    responses(
+        (status = 200, description = "It is made.", body = Success<Guest<'static>>),
+        (status = 400, description = "`INVALID_IDEMPOTENCY_KEY`, `MALFORMED_BODY`.", body = ErrorBody<'static>),
+        (status = 500, description = "`CREATE_GUEST_ERROR`.", body = ErrorBody<'static>),
+        (status = 507, description = "`PLAYERS_FULL`.", body = ErrorBody<'static>),
+        answers::BodyRefused, answers::Limited, answers::Unsure,
+    ),
+)]
 pub(super) async fn create_guest(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Guest<'a> {
-        player_id: &'a str,
-        player_name: &'a str,
-        is_guest: bool,
-        message: &'a str,
-        /// Where a guest's id alone is not enough.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        auth: Option<AuthResult>,
-    }
     let (parts, body) = request.into_parts();
     let key = idempotency::key(&parts.headers, KeyScope::Address(address(&app, &parts)))?;
     // No field is wanted, but a malformed body is refused on every route.
@@ -71,21 +86,37 @@ pub(super) async fn create_guest(
     Ok(Success::answer(Some("游客创建成功"), guest))
 }
 
-/// `GET check-player/{playerId}`: whether there is such a player, and whether it needs a token.
+/// A player as everybody may see it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CheckedPlayer)]
+struct Checked<'a> {
+    player_id: &'a str,
+    player_name: &'a str,
+    is_registered: bool,
+    requires_auth: bool,
+    /// Of registered players.
+    #[schema(required = true)]
+    email: Option<&'a str>,
+    created_at: String,
+}
+
+/// Whether there is such a player, and whether it needs a token.
+#[utoipa::path(
+    get, path = "/api/v1/auth/check-player/{playerId}", tag = "Players",
+    params(answers::PlayerInPath),
+    responses(
+        (status = 200, description = "There is.", body = Success<Checked<'static>>),
+        (status = 400, description = "The path is not UTF-8.", body = String),
+        (status = 404, description = "`PLAYER_NOT_FOUND`.", body = ErrorBody<'static>),
+        (status = 500, description = "`CHECK_PLAYER_ERROR`.", body = ErrorBody<'static>),
+        answers::Limited, answers::Unsure,
+    ),
+)]
 pub(super) async fn check_player(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Checked<'a> {
-        player_id: &'a str,
-        player_name: &'a str,
-        is_registered: bool,
-        requires_auth: bool,
-        email: Option<&'a str>,
-        created_at: String,
-    }
     let player = guard::player(&app, &id).await?;
     let checked = Checked {
         player_id: player.id.as_str(),
@@ -98,17 +129,48 @@ pub(super) async fn check_player(
     Ok(Success::answer(None, checked))
 }
 
-/// `PUT update-player-name`.
+/// A player's new name.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "a form, read by hand")]
+struct RenameForm {
+    #[schema(min_length = 1)]
+    player_id: String,
+    /// As UTF-16 counts.
+    #[schema(min_length = 1, max_length = 30)]
+    name: String,
+}
+
+/// What a player is called now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RenamedPlayer)]
+struct Renamed<'a> {
+    player_id: &'a str,
+    player_name: &'a str,
+}
+
+/// Give a player another name. A registered one has to show its token.
+#[utoipa::path(
+    put, path = "/api/v1/auth/update-player-name", tag = "Players",
+    params(idempotency::Key),
+    request_body(content((RenameForm = "application/json"), (RenameForm = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 200, description = "It is called so.", body = Success<Renamed<'static>>),
+        (
+            status = 400, body = ErrorBody<'static>,
+            description = "`PLAYER_ID_MISSING`, `VALIDATION_ERROR`, `INVALID_IDEMPOTENCY_KEY`, `MALFORMED_BODY`."
+        ),
+        (status = 404, description = "`PLAYER_NOT_FOUND`.", body = ErrorBody<'static>),
+        (status = 500, description = "`UPDATE_NAME_ERROR`, `CHECK_PLAYER_ERROR`.", body = ErrorBody<'static>),
+        answers::NotThePlayer, answers::BodyRefused, answers::Limited, answers::Unsure,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(super) async fn update_player_name(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Renamed<'a> {
-        player_id: &'a str,
-        player_name: &'a str,
-    }
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let body = body::fields(&app, request, &["playerId", "name"]).await?;
     let player = guard::smart(&app, &headers, &uri, &body).await?;

@@ -12,30 +12,52 @@ use axum::response::Response;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serverv2_machine::{Input, Machine, NodeId, RoomView, Seat, WallTime};
+use utoipa::ToSchema;
 
 use super::error::json;
-use super::time;
+use super::{answers, time};
 use crate::app::App;
 
 /// How old counted numbers may be.
 const STATS_AGE_MAX: Duration = Duration::from_millis(200);
 
-/// `GET /cluster/status`.
+/// Counts of the cluster, and how this node stands in it.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the two answers")]
+enum ClusterStatus {
+    On(Box<Enabled<'static>>),
+    Off(Disabled),
+}
+
+/// In cluster mode.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ClusterEnabled)]
+struct Enabled<'a> {
+    #[schema(schema_with = answers::always_true)]
+    enabled: bool,
+    instance_id: &'a str,
+    stats: Stats,
+    cluster_name: &'a str,
+    raft: RaftStatus,
+}
+
+/// Out of cluster mode.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ClusterDisabled)]
+struct Disabled {
+    #[schema(schema_with = answers::always_false)]
+    enabled: bool,
+    message: &'static str,
+}
+
+/// Counts of the whole cluster, read from this node's replica.
+#[utoipa::path(
+    get, path = "/cluster/status", operation_id = "cluster_status", tag = "Operation",
+    responses((status = 200, description = "The counts.", body = ClusterStatus), answers::Starting),
+)]
 pub(super) async fn status(State(app): State<Arc<App>>) -> Response {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Enabled<'a> {
-        enabled: bool,
-        instance_id: &'a str,
-        stats: Stats,
-        cluster_name: &'a str,
-        raft: RaftStatus,
-    }
-    #[derive(Serialize)]
-    struct Disabled {
-        enabled: bool,
-        message: &'static str,
-    }
     let settings = &app.settings;
     if !settings.cluster_enabled {
         let off = Disabled { enabled: false, message: "Cluster mode is disabled" };
@@ -52,12 +74,13 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Response {
 }
 
 /// How this node stands in its Raft group: an addition of ours that older clients ignore.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RaftStatus {
     /// Whether this node can serve.
     pub(super) ready: bool,
     node_id: u64,
+    #[schema(required = true)]
     leader: Option<u64>,
     term: u64,
     vote: VoteStatus,
@@ -68,7 +91,7 @@ pub(super) struct RaftStatus {
 }
 
 /// The last vote that this node has on its disk.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct VoteStatus {
     term: u64,
     node: u64,
@@ -93,7 +116,8 @@ impl RaftStatus {
 }
 
 /// Contract 1.3, `stats`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = ClusterStats)]
 pub struct Stats {
     pub(crate) instances: Instances,
     pub(crate) players: Players,
@@ -104,14 +128,16 @@ pub struct Stats {
     pub(crate) home_rooms: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = InstanceCounts)]
 pub(crate) struct Instances {
     pub(crate) total: usize,
     pub(crate) healthy: usize,
     pub(crate) unhealthy: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = PlayerCounts)]
 pub(crate) struct Players {
     pub(crate) total: usize,
     pub(crate) connected: usize,
@@ -119,7 +145,8 @@ pub(crate) struct Players {
     pub(crate) disconnected: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = RoomCounts)]
 pub(crate) struct Rooms {
     pub(crate) total: usize,
     /// Not both players are ready.
@@ -128,8 +155,9 @@ pub(crate) struct Rooms {
     pub(crate) ended: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = QueueCounts)]
 pub(crate) struct Matchmaking {
     pub(crate) queue_size: usize,
     /// Milliseconds.

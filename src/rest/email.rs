@@ -16,23 +16,26 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serverv2_machine::{CodeLimits, Issued, Purpose, Rejection};
+use utoipa::{IntoParams, ToSchema};
 
 use super::body::{self, Fields};
-use super::error::{ApiError, json};
-use super::guard;
+use super::error::{ApiError, ErrorBody, json};
 use super::player_row::PlayerRow;
 use super::tokens::AuthResult;
+use super::{answers, guard};
 use crate::app::App;
 use crate::auth::draw_code;
 use crate::client;
 use crate::records::{Binding, GivenCode, NewCode, RecordsError};
 
 mod fields;
+mod forms;
 mod refusal;
 #[cfg(test)]
 mod tests;
 
-use refusal::Refusal;
+use forms::{BindForm, RecoverForm, SendCodeForm, UnbindForm, VerifyCodeForm};
+use refusal::{EmailRefusal, EmailTooOften, Plain, Refusal};
 
 const CODE_BAD: &str = "验证码无效或已过期";
 const EMAIL_TAKEN: &str = "该邮箱已被其他玩家绑定";
@@ -41,15 +44,30 @@ const PLAYER_UNKNOWN: &str = "玩家不存在";
 const NOT_SENT: &str = "验证码发送失败，请稍后重试";
 
 /// A success with nothing but a text.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Done {
+    #[schema(schema_with = answers::always_true)]
     success: bool,
     message: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     valid: Option<bool>,
 }
 
-/// `POST send-verification-code`: a new code, which takes the place of the last one, by mail.
+/// Send a new code, which takes the place of the last one, by mail.
+#[utoipa::path(
+    post, path = "/api/v1/email/send-verification-code", tag = "E-mail",
+    request_body(content((SendCodeForm = "application/json"), (SendCodeForm = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 200, description = "It is on its way.", body = Done),
+        (status = 400, description = "Also `PLAYER_ID_MISSING`, `MALFORMED_BODY`.", body = EmailRefusal),
+        (status = 404, description = "No player has this address, or `PLAYER_NOT_FOUND`.", body = EmailRefusal),
+        (status = 429, description = "Codes are asked for too often, or `RATE_LIMIT_EXCEEDED`.", body = EmailTooOften),
+        (status = 500, description = "The mail can't be sent, or `CHECK_PLAYER_ERROR`.", body = EmailRefusal),
+        answers::NotThePlayer, answers::BodyRefused, answers::Unsure,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(super) async fn send_code(
     State(app): State<Arc<App>>,
     request: Request,
@@ -100,7 +118,19 @@ pub(super) async fn send_code(
     Ok(done("验证码已发送，请查收邮件", None))
 }
 
-/// `POST verify-code`: whether this is the code; it can be used afterwards.
+/// Whether this is the code; it can be used afterwards.
+#[utoipa::path(
+    post, path = "/api/v1/email/verify-code", tag = "E-mail",
+    request_body(content((VerifyCodeForm = "application/json"), (VerifyCodeForm = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 200, description = "It is.", body = Done),
+        (status = 400, description = "It is not, or `PLAYER_ID_MISSING`, `MALFORMED_BODY`.", body = EmailRefusal),
+        (status = 404, description = "`PLAYER_NOT_FOUND`.", body = ErrorBody<'static>),
+        (status = 500, description = "Also `CHECK_PLAYER_ERROR`.", body = EmailRefusal),
+        answers::NotThePlayer, answers::BodyRefused, answers::Limited, answers::Unsure,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(super) async fn verify_code(
     State(app): State<Arc<App>>,
     request: Request,
@@ -117,7 +147,22 @@ pub(super) async fn verify_code(
     }
 }
 
-/// `POST bind`: the address becomes this player's, who is registered from then on.
+/// Bind an address to a player, who is registered from then on.
+#[utoipa::path(
+    post, path = "/api/v1/email/bind", operation_id = "bind_email", tag = "E-mail",
+    request_body(content((BindForm = "application/json"), (BindForm = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 200, description = "It is bound.", body = LoggedIn<'static>),
+        (
+            status = 400, body = EmailRefusal,
+            description = "The code is not good, the address somebody else's, or `PLAYER_ID_MISSING`, `MALFORMED_BODY`."
+        ),
+        (status = 404, description = "Also `PLAYER_NOT_FOUND`.", body = EmailRefusal),
+        (status = 500, description = "Also `CHECK_PLAYER_ERROR`.", body = EmailRefusal),
+        answers::NotThePlayer, answers::BodyRefused, answers::Limited, answers::Unsure,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(super) async fn bind(
     State(app): State<Arc<App>>,
     request: Request,
@@ -138,7 +183,18 @@ pub(super) async fn bind(
     Ok(logged_in(&app, "邮箱绑定成功", &issued).await)
 }
 
-/// `POST recover`: tells whoever reads an address's mail whose it is, and lets him in.
+/// Tell whoever reads an address's mail whose it is, and let him in.
+#[utoipa::path(
+    post, path = "/api/v1/email/recover", tag = "E-mail",
+    request_body(content((RecoverForm = "application/json"), (RecoverForm = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 200, description = "It is this player's.", body = LoggedIn<'static>),
+        (status = 400, description = "The code is not good, or `MALFORMED_BODY`.", body = EmailRefusal),
+        (status = 404, description = "No player has this address.", body = Plain),
+        (status = 500, description = "It failed.", body = Plain),
+        answers::BodyRefused, answers::Limited, answers::Unsure,
+    ),
+)]
 pub(super) async fn recover(
     State(app): State<Arc<App>>,
     request: Request,
@@ -152,24 +208,42 @@ pub(super) async fn recover(
     Ok(logged_in(&app, "玩家ID恢复成功", &issued).await)
 }
 
-/// `GET check-binding?email=…`: whose an address is, without an envelope.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Asked {
+    #[param(format = "email")]
+    email: String,
+}
+
+/// Whose an address is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Binding)]
+struct Bound<'a> {
+    bound: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    player_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    player_name: Option<&'a str>,
+}
+
+/// Whose an address is, without an envelope.
+#[utoipa::path(
+    get, path = "/api/v1/email/check-binding", tag = "E-mail",
+    params(Asked),
+    responses(
+        (status = 200, description = "This player's, or nobody's.", body = Bound<'static>),
+        (status = 400, description = "That is no address.", body = Plain),
+        (status = 500, description = "It failed.", body = Plain),
+        answers::Limited, answers::Unsure,
+    ),
+)]
 pub(super) async fn check_binding(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    #[derive(Deserialize)]
-    struct Asked {
-        email: String,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Bound<'a> {
-        bound: bool,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        player_id: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        player_name: Option<&'a str>,
-    }
     let asked = Query::<Asked>::try_from_uri(request.uri()).ok();
     let email = asked.and_then(|Query(Asked { email })| fields::well_formed(&email));
     let email = email.ok_or_else(|| Refusal::validation(fields::EMAIL_BAD))?;
@@ -182,7 +256,27 @@ pub(super) async fn check_binding(
     Ok(json(StatusCode::OK, &bound))
 }
 
-/// `POST unbind`: the player is a guest again, and the address is free.
+/// Unbind a player's address: it is a guest again, and the address is free.
+#[utoipa::path(
+    post, path = "/api/v1/email/unbind", operation_id = "unbind_email", tag = "E-mail",
+    request_body(content((UnbindForm = "application/json"), (UnbindForm = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 200, description = "It is free.", body = Done),
+        (
+            status = 400, body = EmailRefusal,
+            description = "The player has no address, or `PLAYER_ID_MISSING`, `MALFORMED_BODY`."
+        ),
+        answers::NotThePlayer,
+        (
+            status = 403, body = ErrorBody<'static>,
+            description = "`PLAYER_ID_TOKEN_MISMATCH`, `REGISTERED_USER_REQUIRED`."
+        ),
+        (status = 404, description = "Also `PLAYER_NOT_FOUND`.", body = EmailRefusal),
+        (status = 500, description = "Also `CHECK_PLAYER_ERROR`.", body = EmailRefusal),
+        answers::BodyRefused, answers::Limited, answers::Unsure,
+    ),
+    security(("bearer" = [])),
+)]
 pub(super) async fn unbind(
     State(app): State<Arc<App>>,
     request: Request,
@@ -245,14 +339,16 @@ fn logging_in(error: impl Into<RecordsError>) -> Refusal {
     }
 }
 
+#[derive(Serialize, ToSchema)]
+struct LoggedIn<'a> {
+    #[schema(schema_with = answers::always_true)]
+    success: bool,
+    message: &'static str,
+    player: PlayerRow<'a>,
+    auth: AuthResult,
+}
+
 async fn logged_in(app: &App, message: &'static str, issued: &Issued) -> Response {
-    #[derive(Serialize)]
-    struct LoggedIn<'a> {
-        success: bool,
-        message: &'static str,
-        player: PlayerRow<'a>,
-        auth: AuthResult,
-    }
     // It has happened: what can't be read now is left out.
     let metadata = app.records.metadata(issued.player.id).await.ok().flatten();
     let player = PlayerRow::of(&issued.player).with_metadata(metadata.as_deref());

@@ -6,7 +6,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serverv2_machine::Rejection;
+use utoipa::ToSchema;
 
+use super::answers::{always_false, always_true};
 use crate::records::RecordsError;
 
 /// JSON as the existing server labels it.
@@ -21,10 +23,13 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 /// A success of `/auth`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Success<T> {
+    #[schema(schema_with = always_true)]
     success: bool,
+    /// For people, in Chinese.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
     message: Option<&'static str>,
     data: T,
 }
@@ -34,6 +39,18 @@ impl<T: Serialize> Success<T> {
     pub(super) fn answer(message: Option<&'static str>, data: T) -> Response {
         json(StatusCode::OK, &Self { success: true, message, data })
     }
+}
+
+/// What a refusal or a failure of `/auth` looks like.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Refusal)]
+pub(super) struct ErrorBody<'a> {
+    #[schema(schema_with = always_false)]
+    success: bool,
+    /// For people, in Chinese.
+    message: &'a str,
+    /// For programs.
+    code: &'a str,
 }
 
 /// A refusal or a failure of `/auth`.
@@ -142,13 +159,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Envelope<'a> {
-            success: bool,
-            message: &'a str,
-            code: &'a str,
-        }
-        let body = Envelope { success: false, message: &self.message, code: self.code };
+        let body = ErrorBody { success: false, message: &self.message, code: self.code };
         let mut response = json(self.status, &body);
         if let Some(seconds) = self.retry_after {
             retry_after(&mut response, seconds);

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::error::{json, retry_after};
 use super::{cluster, time};
@@ -19,24 +19,72 @@ use crate::app::{self, App, LocalReadiness};
 /// When a client that was told "not ready" asks again, seconds.
 const READY_RETRY_SECONDS: u32 = 3;
 
-#[derive(Serialize)]
-struct Health {
+/// How the process is.
+#[derive(Serialize, ToSchema)]
+struct Health<'a> {
+    /// `ok`.
     status: &'static str,
     timestamp: String,
+    /// Seconds.
     uptime: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cluster: Option<Value>,
+    #[schema(nullable = false)]
+    cluster: Option<ClusterHealth<'a>>,
 }
 
-impl Health {
-    fn answer(readiness: &LocalReadiness, cluster: Option<Value>) -> Response {
+/// How its cluster is; missing outside of cluster mode.
+#[derive(Serialize, ToSchema)]
+struct ClusterHealth<'a> {
+    #[schema(pattern = "^(healthy|unhealthy)$")]
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    details: Option<HealthDetails<'a>>,
+}
+
+/// No Redis is configured, so nothing is said of one.
+#[derive(Serialize, ToSchema)]
+struct HealthDetails<'a> {
+    cluster: cluster::Stats,
+    instance: InstanceAddress<'a>,
+    raft: cluster::RaftStatus,
+    /// Where a database keeps the players.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    database: Option<DatabaseHealth>,
+}
+
+/// The database that keeps players and reports.
+#[derive(Serialize, ToSchema)]
+struct DatabaseHealth {
+    /// Whether it has answered the last question of this node.
+    reachable: bool,
+}
+
+/// Where this process is reached.
+#[derive(Serialize, ToSchema)]
+struct InstanceAddress<'a> {
+    id: &'a str,
+    host: &'a str,
+    port: u16,
+}
+
+impl<'a> Health<'a> {
+    fn answer(readiness: &LocalReadiness, cluster: Option<ClusterHealth<'a>>) -> Response {
         let timestamp = time::zulu(time::wall(SystemTime::now()));
         let health = Self { status: "ok", timestamp, uptime: uptime(readiness), cluster };
         json(StatusCode::OK, &health)
     }
 }
 
-/// `GET /health`.
+/// Whether the process lives: always 200 while it does.
+#[utoipa::path(
+    get, path = "/health", tag = "Operation",
+    responses((status = 200, description = "It lives.", body = Health<'static>)),
+)]
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     let cluster = app.settings.cluster_enabled.then(|| cluster_health(&app));
     Health::answer(&app.readiness, cluster)
@@ -48,40 +96,53 @@ pub(super) fn starting(
     cluster_enabled: bool,
 ) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
     move || {
-        let missing = json!({"status": "unhealthy", "error": "Cluster manager not available"});
+        let error = Some("Cluster manager not available");
+        let missing = ClusterHealth { status: "unhealthy", error, details: None };
         std::future::ready(Health::answer(&readiness, cluster_enabled.then_some(missing)))
     }
 }
 
-/// No Redis is configured, so nothing is said of one.
-fn cluster_health(app: &App) -> Value {
+fn cluster_health(app: &App) -> ClusterHealth<'_> {
     let raft = cluster::RaftStatus::of(app);
     let status = if raft.ready { "healthy" } else { "unhealthy" };
     let settings = &app.settings;
-    let mut details = json!({
-        "cluster": app.stats.now(app),
-        "instance": {
-            "id": settings.instance_id, "host": settings.instance_host, "port": settings.port,
-        },
-        "raft": raft,
-    });
-    if let Some(database) = &app.reports.database {
-        details["database"] = json!({"reachable": !database.is_away()});
-    }
-    json!({"status": status, "details": details})
+    let instance = InstanceAddress {
+        id: &settings.instance_id,
+        host: &settings.instance_host,
+        port: settings.port,
+    };
+    let database = app.reports.database.as_ref();
+    let database = database.map(|database| DatabaseHealth { reachable: !database.is_away() });
+    let details = HealthDetails { cluster: app.stats.now(app), instance, raft, database };
+    ClusterHealth { status, error: None, details: Some(details) }
 }
 
-/// `GET /ready`.
+/// Whether traffic should come.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Ready {
+    #[schema(pattern = "^(ok|not_ready)$")]
+    status: &'static str,
+    #[schema(pattern = "^(ready|starting|draining)$")]
+    state: &'static str,
+    timestamp: String,
+    /// Seconds.
+    uptime: f64,
+    state_changed_at: String,
+}
+
+/// Whether traffic should come.
+#[utoipa::path(
+    get, path = "/ready", tag = "Operation",
+    responses(
+        (status = 200, description = "It should.", body = Ready),
+        (
+            status = 503, description = "Not now: the node starts or goes down.", body = Ready,
+            headers(("Retry-After" = u32, description = "Seconds."))
+        ),
+    ),
+)]
 pub(super) async fn ready(State(readiness): State<Arc<LocalReadiness>>) -> Response {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Ready {
-        status: &'static str,
-        state: &'static str,
-        timestamp: String,
-        uptime: f64,
-        state_changed_at: String,
-    }
     let (state, since) = readiness.now();
     let (code, status, state) = match state {
         app::State::Ready => (StatusCode::OK, "ok", "ready"),

@@ -2,10 +2,21 @@
 
 use axum::http::{HeaderMap, StatusCode};
 use serverv2_machine::{KeyScope, ScopedKey};
+use utoipa::IntoParams;
 
 use super::error::ApiError;
 
 const HEADER: &str = "idempotency-key";
+
+/// The header, as the document has it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "read by hand")]
+pub(super) struct Key {
+    /// Makes a retry harmless: with the same key it gets the first answer, from any node.
+    #[param(rename = "Idempotency-Key", pattern = "^[A-Za-z0-9_-]{1,64}$", nullable = false)]
+    key: Option<String>,
+}
 
 /// The caller's key within `scope`, if it sent one. A malformed one is refused rather than ignored:
 /// its sender believes that a retry is safe.

@@ -16,7 +16,14 @@ use crate::metrics::starting_page;
 /// As the existing server says it; Prometheus takes it for its text format 0.0.4, which it is.
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// `GET /metrics`.
+/// What Prometheus scrapes: its text format 0.0.4.
+#[utoipa::path(
+    get, path = "/metrics", tag = "Operation",
+    responses(
+        (status = 200, description = "The metrics.", body = String),
+        (status = 500, description = "They can't be written.", body = String),
+    ),
+)]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     answer(app.metrics.page(&app))
 }

@@ -3,19 +3,23 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serverv2_machine::Player;
+use utoipa::ToSchema;
 
 use super::time;
 
 /// All columns of `players`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct PlayerRow<'a> {
     id: &'a str,
     name: &'a str,
     created_at: String,
     last_login_at: String,
+    #[schema(value_type = utoipa::openapi::Object)]
     metadata: Metadata<'a>,
+    #[schema(required = true)]
     email: Option<&'a str>,
     email_verified: bool,
+    #[schema(required = true)]
     email_bound_at: Option<String>,
     is_registered: bool,
 }

@@ -13,7 +13,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use parking_lot::Mutex;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::answers::always_false;
 use super::error::json;
 use crate::app::App;
 use crate::client;
@@ -60,16 +62,20 @@ impl RateLimits {
     }
 }
 
+/// Requests came too often.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TooMany {
+    #[schema(schema_with = always_false)]
+    success: bool,
+    message: &'static str,
+    code: &'static str,
+    /// Whole seconds until the window ends.
+    retry_after: u64,
+}
+
 /// Refuses what is too much, before anything else is done for it.
 pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct TooMany {
-        success: bool,
-        message: &'static str,
-        code: &'static str,
-        retry_after: u64,
-    }
     let Some(windows) = app.rates.of(request.uri().path()) else { return next.run(request).await };
     let (parts, body) = request.into_parts();
     let client = client::address(&parts, &app.settings.auth.trusted_proxies);

@@ -5,17 +5,18 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
 use serde::Serialize;
 use serverv2_machine::limits::SESSIONS_PER_PLAYER_MAX;
 use serverv2_machine::{EndSessions, KeyScope, PlayerId, SessionId, SessionKey, SessionView};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::error::{ApiError, Success};
-use super::{guard, idempotency};
+use super::error::{ApiError, ErrorBody, Success};
+use super::{answers, guard, idempotency};
 use crate::app::App;
 use crate::auth::Claims;
 use crate::random;
@@ -28,24 +29,37 @@ const REMOVE_ALL_FAILED: (&str, &str) = ("删除所有会话失败", "REMOVE_ALL
 const SESSION_MS: u64 = 24 * 3_600_000;
 
 /// The routes, under the existing server's doubled path and the single one.
-pub(super) fn routes() -> Router<Arc<App>> {
-    let all = Router::new()
-        .route("/stats", get(stats))
-        .route("/cleanup", post(cleanup))
-        .route("/{playerId}", get(list).delete(remove_all))
-        .route("/{playerId}/{sessionId}", delete(remove));
-    Router::new().nest("/api/v1/sessions/sessions", all.clone()).nest("/api/v1/sessions", all)
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    let all = OpenApiRouter::default()
+        .routes(routes!(stats))
+        .routes(routes!(cleanup))
+        .routes(routes!(list, remove_all))
+        .routes(routes!(remove));
+    let mut doubled = all.clone();
+    for item in doubled.get_openapi_mut().paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+            if let Some(id) = &mut operation.operation_id {
+                id.push_str("_doubled");
+            }
+        }
+    }
+    OpenApiRouter::default()
+        .nest("/api/v1/sessions/sessions", doubled)
+        .nest("/api/v1/sessions", all)
 }
 
-#[derive(Serialize)]
+/// A player's sessions.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = SessionList)]
 struct Listed {
     player_id: String,
     session_count: usize,
     sessions: Vec<Session>,
 }
 
-#[derive(Serialize)]
+/// A session, which lasts as long as it is connected. Times are ms since 1970.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Session {
     session_id: String,
@@ -58,9 +72,26 @@ struct Session {
 }
 
 /// Nothing is known of a session that a stranger to it should be told.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionMetadata)]
 struct Metadata {}
 
+/// A player's sessions, for itself and for admins.
+#[utoipa::path(
+    get, path = "/{playerId}", operation_id = "list_sessions", tag = "Sessions",
+    params(answers::PlayerInPath),
+    responses(
+        (status = 200, description = "They are these.", body = Success<Listed>),
+        (
+            status = 400, description = "`VALIDATION_ERROR`. As text: the path is not UTF-8.",
+            content((ErrorBody<'static> = "application/json"), (String = "text/plain"))
+        ),
+        (status = 403, description = "`INSUFFICIENT_PERMISSIONS`.", body = ErrorBody<'static>),
+        (status = 500, description = "`CHECK_PLAYER_ERROR`.", body = ErrorBody<'static>),
+        answers::NoToken, answers::Unsure,
+    ),
+    security(("bearer" = [])),
+)]
 async fn list(
     State(app): State<Arc<App>>,
     Path(player): Path<String>,
@@ -89,17 +120,37 @@ async fn list(
     Ok(Success::answer(Some("获取会话列表成功"), listed))
 }
 
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RemovedSession)]
+struct Removed {
+    player_id: String,
+    session_id: String,
+}
+
+/// End a session, on whichever node it is.
+#[utoipa::path(
+    delete, path = "/{playerId}/{sessionId}", operation_id = "remove_session", tag = "Sessions",
+    params(answers::PlayerInPath, ("sessionId" = String, Path), idempotency::Key),
+    responses(
+        (status = 200, description = "It is ended.", body = Success<Removed>),
+        (
+            status = 400, description = "`VALIDATION_ERROR`, `INVALID_IDEMPOTENCY_KEY`. As text: the path is not UTF-8.",
+            content((ErrorBody<'static> = "application/json"), (String = "text/plain"))
+        ),
+        (status = 403, description = "`INSUFFICIENT_PERMISSIONS`.", body = ErrorBody<'static>),
+        (status = 404, description = "`SESSION_NOT_FOUND`, `PLAYER_NOT_FOUND`.", body = ErrorBody<'static>),
+        (status = 413, description = "`PAYLOAD_TOO_LARGE`.", body = ErrorBody<'static>),
+        (status = 500, description = "`REMOVE_SESSION_ERROR`, `CHECK_PLAYER_ERROR`.", body = ErrorBody<'static>),
+        answers::NoToken, answers::Unsure,
+    ),
+    security(("bearer" = [])),
+)]
 async fn remove(
     State(app): State<Arc<App>>,
     Path((player, session)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Removed {
-        player_id: String,
-        session_id: String,
-    }
     let player = permitted(&app, &headers, &player).await?;
     let session: SessionId =
         session.parse().map_err(|_| ApiError::validation("会话ID格式不正确"))?;
@@ -111,37 +162,71 @@ async fn remove(
     Ok(Success::answer(Some("会话删除成功"), data))
 }
 
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RemovedSessions)]
+struct RemovedAll {
+    player_id: String,
+    removed_session_count: u32,
+}
+
+/// End all of a player's sessions.
+#[utoipa::path(
+    delete, path = "/{playerId}", operation_id = "remove_all_sessions", tag = "Sessions",
+    params(answers::PlayerInPath, idempotency::Key),
+    responses(
+        (status = 200, description = "They are ended.", body = Success<RemovedAll>),
+        (
+            status = 400, description = "`VALIDATION_ERROR`, `INVALID_IDEMPOTENCY_KEY`. As text: the path is not UTF-8.",
+            content((ErrorBody<'static> = "application/json"), (String = "text/plain"))
+        ),
+        (status = 403, description = "`INSUFFICIENT_PERMISSIONS`.", body = ErrorBody<'static>),
+        (status = 404, description = "`NO_SESSIONS_FOUND`, `PLAYER_NOT_FOUND`.", body = ErrorBody<'static>),
+        (status = 413, description = "`PAYLOAD_TOO_LARGE`.", body = ErrorBody<'static>),
+        (status = 500, description = "`REMOVE_ALL_SESSIONS_ERROR`, `CHECK_PLAYER_ERROR`.", body = ErrorBody<'static>),
+        answers::NoToken, answers::Unsure,
+    ),
+    security(("bearer" = [])),
+)]
 async fn remove_all(
     State(app): State<Arc<App>>,
     Path(player): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Removed {
-        player_id: String,
-        removed_session_count: u32,
-    }
     let player = permitted(&app, &headers, &player).await?;
     let ended = end(&app, &headers, player, None, REMOVE_ALL_FAILED).await?;
     if ended == 0 {
         return Err(ApiError::new(StatusCode::NOT_FOUND, "玩家没有活跃会话", "NO_SESSIONS_FOUND"));
     }
-    let data = Removed { player_id: player.to_string(), removed_session_count: ended };
+    let data = RemovedAll { player_id: player.to_string(), removed_session_count: ended };
     Ok(Success::answer(Some("所有会话删除成功"), data))
 }
 
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SessionStats)]
+struct Stats {
+    total_sessions: usize,
+    active_sessions: usize,
+    expired_sessions: usize,
+    player_count: usize,
+    max_sessions_per_player: usize,
+    /// Milliseconds.
+    session_timeout: u64,
+}
+
+/// Counts of all sessions, for admins.
+#[utoipa::path(
+    get, path = "/stats", operation_id = "session_stats", tag = "Sessions",
+    responses(
+        (status = 200, description = "The counts.", body = Success<Stats>),
+        (status = 403, description = "`ADMIN_REQUIRED`.", body = ErrorBody<'static>),
+        (status = 500, description = "`CHECK_PLAYER_ERROR`.", body = ErrorBody<'static>),
+        answers::NoToken, answers::Unsure,
+    ),
+    security(("bearer" = [])),
+)]
 async fn stats(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Stats {
-        total_sessions: usize,
-        active_sessions: usize,
-        expired_sessions: usize,
-        player_count: usize,
-        max_sessions_per_player: usize,
-        session_timeout: u64,
-    }
     only_admins(&app, &headers).await?;
     let (sessions, players) = app
         .cluster
@@ -158,13 +243,25 @@ async fn stats(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Respon
     Ok(Success::answer(Some("获取会话统计成功"), stats))
 }
 
-/// There is never anything to clean up: a session that is not connected is none.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CleanedSessions)]
+struct Cleaned {
+    cleaned_session_count: u32,
+}
+
+/// There is never anything to clean up: a session that is not connected is none. For admins.
+#[utoipa::path(
+    post, path = "/cleanup", operation_id = "clean_up_sessions", tag = "Sessions",
+    responses(
+        (status = 200, description = "Nothing was to do.", body = Success<Cleaned>),
+        (status = 403, description = "`ADMIN_REQUIRED`.", body = ErrorBody<'static>),
+        (status = 500, description = "`CHECK_PLAYER_ERROR`.", body = ErrorBody<'static>),
+        answers::NoToken, answers::Unsure,
+    ),
+    security(("bearer" = [])),
+)]
 async fn cleanup(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Cleaned {
-        cleaned_session_count: u32,
-    }
     only_admins(&app, &headers).await?;
     Ok(Success::answer(Some("会话清理完成"), Cleaned { cleaned_session_count: 0 }))
 }

@@ -8,9 +8,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 use serverv2_machine::{Issued, KeyScope, RefreshTokens, Rejection, RevokeToken};
+use utoipa::ToSchema;
 
-use super::error::{ApiError, Success, json};
-use super::{body, guard, idempotency};
+use super::error::{ApiError, ErrorBody, Success, json};
+use super::{answers, body, guard, idempotency};
 use crate::app::App;
 use crate::auth::{Claims, SignedPair};
 use crate::random;
@@ -24,7 +25,7 @@ const LOGOUT_FAILED: (&str, &str) = ("登出失败", "LOGOUT_ERROR");
 const LOGOUT_PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// A pair of tokens and whose it is, as all routes that give one say it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AuthResult {
     access_token: String,
@@ -34,12 +35,14 @@ pub(super) struct AuthResult {
     player: Owner,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = TokenOwner)]
 struct Owner {
     id: String,
     is_registered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
     email: Option<Arc<str>>,
 }
 
@@ -60,7 +63,32 @@ impl AuthResult {
     }
 }
 
-/// `POST refresh`: the next pair. The log decides, so no other check is needed than the signature.
+/// A refresh token to give for the next pair.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "a form, read by hand")]
+struct RefreshForm {
+    #[schema(min_length = 1)]
+    refresh_token: String,
+}
+
+/// Exchange a refresh token, which counts once, for the next pair.
+// The log decides, so no other check is needed than the signature.
+#[utoipa::path(
+    post, path = "/api/v1/auth/refresh", tag = "Tokens",
+    params(idempotency::Key),
+    request_body(content((RefreshForm = "application/json"), (RefreshForm = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 200, description = "The next pair.", body = Success<AuthResult>),
+        (
+            status = 400, body = ErrorBody<'static>,
+            description = "`VALIDATION_ERROR`, `INVALID_IDEMPOTENCY_KEY`, `MALFORMED_BODY`."
+        ),
+        (status = 401, description = "`REFRESH_TOKEN_INVALID`.", body = ErrorBody<'static>),
+        (status = 500, description = "`REFRESH_ERROR`.", body = ErrorBody<'static>),
+        answers::BodyRefused, answers::Limited, answers::Unsure,
+    ),
+)]
 pub(super) async fn refresh(
     State(app): State<Arc<App>>,
     request: Request,
@@ -94,16 +122,31 @@ fn refresh_token_invalid() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "刷新令牌无效或已过期", "REFRESH_TOKEN_INVALID")
 }
 
-/// `POST logout`: the token and all that belong to it are accepted nowhere once this has answered.
+#[derive(Serialize, ToSchema)]
+struct LoggedOut {
+    #[schema(schema_with = answers::always_true)]
+    success: bool,
+    message: &'static str,
+}
+
+/// Give a token up: it and all that belong to it are accepted nowhere once this has answered.
+#[utoipa::path(
+    post, path = "/api/v1/auth/logout", tag = "Tokens",
+    params(idempotency::Key),
+    responses(
+        (status = 200, description = "It counts no more.", body = LoggedOut),
+        (status = 400, description = "`INVALID_IDEMPOTENCY_KEY`.", body = ErrorBody<'static>),
+        (status = 413, description = "`PAYLOAD_TOO_LARGE`.", body = ErrorBody<'static>),
+        (status = 500, description = "`LOGOUT_ERROR`.", body = ErrorBody<'static>),
+        (status = 507, description = "`REVOCATIONS_FULL`.", body = ErrorBody<'static>),
+        answers::NoToken, answers::Limited, answers::Unsure,
+    ),
+    security(("bearer" = [])),
+)]
 pub(super) async fn logout(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    #[derive(Serialize)]
-    struct LoggedOut {
-        success: bool,
-        message: &'static str,
-    }
     let done = || json(StatusCode::OK, &LoggedOut { success: true, message: "登出成功" });
     let Claims { player, token, remaining_ms, .. } = guard::signed(&app, &headers)?;
     let key = idempotency::key(&headers, KeyScope::Player(player))?;
@@ -120,26 +163,41 @@ pub(super) async fn logout(
     Ok(done())
 }
 
-/// `GET verify`: what the token says, if it counts.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerifiedToken)]
+struct Verified {
+    #[schema(schema_with = answers::always_true)]
+    success: bool,
+    #[schema(schema_with = answers::always_true)]
+    valid: bool,
+    data: TokenData,
+}
+
+/// What a token says.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TokenData {
+    player_id: String,
+    is_registered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    email: Option<String>,
+}
+
+/// What the token says, if it counts.
+#[utoipa::path(
+    get, path = "/api/v1/auth/verify", tag = "Tokens",
+    responses(
+        (status = 200, description = "It counts.", body = Verified),
+        answers::NoToken, answers::Limited, answers::Unsure,
+    ),
+    security(("bearer" = [])),
+)]
 pub(super) async fn verify(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    #[derive(Serialize)]
-    struct Verified {
-        success: bool,
-        valid: bool,
-        data: Data,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Data {
-        player_id: String,
-        is_registered: bool,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        email: Option<String>,
-    }
     let Claims { player, registered, email, .. } = guard::token(&app, &headers)?;
-    let data = Data { player_id: player.to_string(), is_registered: registered, email };
+    let data = TokenData { player_id: player.to_string(), is_registered: registered, email };
     Ok(json(StatusCode::OK, &Verified { success: true, valid: true, data }))
 }

@@ -1,5 +1,6 @@
 //! Three nodes: players on different ones meet and fight, and nobody notices which one dies.
 
+mod drain;
 mod failpoint;
 mod identity;
 mod partition;
@@ -14,6 +15,7 @@ use serde_json::json;
 
 use crate::harness::battle::messages;
 use crate::harness::cluster::Trio;
+use crate::harness::guests::{Callers, missing};
 use crate::harness::knowledge::assert_same_story;
 use crate::harness::process::Options;
 use crate::harness::{Dial, Duel, Fighter, Http, eventually, guest, team};
@@ -85,6 +87,29 @@ async fn a_leader_that_is_asked_to_stop_ends_in_order_and_the_others_go_on() {
     assert!(trio.nodes[leader].terminate().await.success());
     duel.attack_once(-1).await;
     trio.nodes[leader].restart().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_asked_to_stop_hands_over_under_load_in_one_election() {
+    let mut trio = Trio::start().await;
+    let leader = trio.leader(0).await;
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    let term = trio.terms().await[others[0]];
+    let callers = others.map(|at| Callers::on(std::slice::from_ref(&trio.nodes[at]), 4));
+    callers[0].more(50).await;
+    let log = trio.nodes[leader].log();
+    assert!(trio.nodes[leader].terminate().await.success());
+    assert!(log.find(|line| line.contains("another node leads")).is_some(), "before it went");
+    for callers in &callers {
+        callers.more(50).await;
+    }
+    let mut told = Vec::new();
+    for callers in callers {
+        told.extend(callers.stop().await);
+    }
+    trio.nodes[leader].restart().await;
+    assert_eq!(trio.terms().await[others[0]], term + 1, "nobody else stood for election");
+    assert_eq!(missing(&trio.nodes, &told).await, Vec::<String>::new());
 }
 
 #[tokio::test]

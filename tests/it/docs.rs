@@ -1,4 +1,4 @@
-//! The published documents, held against what is really said: whole battles by their schemas, in which
+//! The document of the Socket.IO events, held against what is really said: whole battles by their schemas, in which
 //! every key must have been described.
 
 use std::collections::BTreeSet;
@@ -51,7 +51,7 @@ impl Events {
 }
 
 /// Lets objects have no other keys than those described.
-fn close(value: &mut Value) {
+pub(crate) fn close(value: &mut Value) {
     match value {
         Value::Object(object) => {
             if object.get("properties").is_some_and(Value::is_object) && object.contains_key("type")

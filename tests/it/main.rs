@@ -25,6 +25,7 @@ mod load;
 mod logs;
 mod malformed;
 mod metrics;
+mod openapi;
 mod powercut;
 mod queue;
 mod reports;

@@ -63,7 +63,7 @@ async fn stats(server: &Server, player: &str) -> Value {
 }
 
 /// This player gives up, and the other one chooses: the end is recorded when this returns.
-async fn surrender(loser: &Fighter, winner: &Fighter) {
+pub(crate) async fn surrender(loser: &Fighter, winner: &Fighter) {
     loser.submit(&loser.surrender()).await;
     winner.attack().await;
     winner.message("BATTLE_END").await;

@@ -4,7 +4,8 @@
 //! message is a small head in a format of ours, with entries behind it in the form that the log keeps.
 
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    VoteRequest, VoteResponse,
 };
 use serde::{Deserialize, Serialize};
 use serverv2_machine::{Entry, decode_entry, encode_entry};
@@ -35,6 +36,8 @@ pub(crate) enum Request {
     },
     /// Whether the peer has applied this index; it may wait a little for that.
     AwaitApplied(u64),
+    /// The leader steps down; the one that is named succeeds it, the others let go of it.
+    Transfer(TransferLeaderRequest<TypeConfig>),
 }
 
 /// A peer's answer.
@@ -48,6 +51,8 @@ pub(crate) enum Response {
     ReadIndex(Option<u64>),
     Snapshot(SnapshotResponse<TypeConfig>),
     Applied(bool),
+    /// The peer has done its part of a transfer, or why not.
+    Transferred(bool),
     /// The peer can't answer; consensus has stopped there, or the question made no sense.
     Failed(String),
 }
@@ -74,6 +79,11 @@ enum RequestHead {
         head: Head,
     },
     AwaitApplied(u64),
+    Transfer {
+        vote: StoredVote,
+        to: u64,
+        last: Option<StoredLogId>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,6 +98,7 @@ enum ResponseHead {
     Snapshot { vote: StoredVote },
     Failed(String),
     Applied(bool),
+    Transferred(bool),
 }
 
 impl Request {
@@ -120,6 +131,11 @@ impl Request {
             }
             Self::ReadIndex => RequestHead::ReadIndex,
             Self::AwaitApplied(index) => RequestHead::AwaitApplied(*index),
+            Self::Transfer(request) => RequestHead::Transfer {
+                vote: request.from_leader().into(),
+                to: *request.to_node_id(),
+                last: request.last_log_id().copied().map(StoredLogId::from),
+            },
             Self::Snapshot { vote, meta, head } => {
                 RequestHead::Snapshot { vote: vote.into(), meta: meta.clone(), head: head.clone() }
             }
@@ -162,6 +178,9 @@ impl Request {
             }
             RequestHead::ReadIndex => Self::ReadIndex,
             RequestHead::AwaitApplied(index) => Self::AwaitApplied(index),
+            RequestHead::Transfer { vote, to, last } => {
+                Self::Transfer(TransferLeaderRequest::new(vote.into(), to, last.map(LogId::from)))
+            }
             RequestHead::Snapshot { vote, meta, head } => {
                 Self::Snapshot { vote: vote.into(), meta, head }
             }
@@ -190,6 +209,7 @@ impl Response {
             Self::ReadIndex(index) => ResponseHead::ReadIndex(*index),
             Self::Snapshot(response) => ResponseHead::Snapshot { vote: (&response.vote).into() },
             Self::Applied(applied) => ResponseHead::Applied(*applied),
+            Self::Transferred(done) => ResponseHead::Transferred(*done),
             Self::Failed(why) => ResponseHead::Failed(why.clone()),
         })
     }
@@ -211,6 +231,7 @@ impl Response {
             ResponseHead::ReadIndex(index) => Self::ReadIndex(index),
             ResponseHead::Snapshot { vote } => Self::Snapshot(SnapshotResponse::new(vote.into())),
             ResponseHead::Applied(applied) => Self::Applied(applied),
+            ResponseHead::Transferred(done) => Self::Transferred(done),
             ResponseHead::Failed(why) => Self::Failed(why),
         })
     }

@@ -193,6 +193,15 @@ impl Server {
                 let applied = self.own.replica.applied_at_least(index);
                 Response::Applied(timeout(APPLY_PATIENCE, applied).await.is_ok())
             }
+            Request::Transfer(request) => match self.raft.handle_transfer_leader(request).await {
+                Ok(done) => {
+                    if let Err(why) = &done {
+                        tracing::info!(%why, "the lead was not taken over");
+                    }
+                    Response::Transferred(done.is_ok())
+                }
+                Err(error) => failed(&error),
+            },
             Request::Snapshot { .. } => {
                 Response::Failed("a snapshot without its pieces".to_owned())
             }

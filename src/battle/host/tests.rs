@@ -351,6 +351,46 @@ async fn an_end_right_behind_a_gap_is_told_after_what_the_gap_left_out() {
     assert_whole_story(&listen(&hears_a), 0);
 }
 
+#[tokio::test]
+async fn what_is_to_be_said_behind_a_room_is_said_behind_what_a_gap_left_out_of_it() {
+    let stage = Stage::new().await;
+    let inputs = battle();
+    let (room, setup) = replicated(&stage, &inputs).await;
+    let (a, hears_a) = Socket::new("a");
+    let release = stage.hang();
+    let audience = [Some(a.clone() as Arc<dyn Audience>), None];
+    stage.host.open(room, Opening { setup, inputs: Vec::new(), home: HOME, audience });
+    stage.host.compare_all();
+    stage.host.after(room, move || a.heard.send(Heard::Sequel).unwrap());
+    drop(release);
+    let heard = listen(&hears_a);
+    assert!(
+        heard.iter().any(|it| matches!(it, Heard::Event(_, kind) if kind == "BATTLE_END")),
+        "{heard:?}"
+    );
+}
+
+#[tokio::test]
+async fn who_is_seated_once_more_in_a_room_that_is_closed_is_told_so_once() {
+    let stage = Stage::new().await;
+    let (a, hears_a) = Socket::new("a");
+    let (late, hears_late) = Socket::new("late");
+    stage.open(&battle(), [Some(&a), None]);
+    stage.ended(&[]);
+    stage.sequel(&[&a]);
+    assert!(listen(&hears_a).contains(&Heard::Closed));
+    for _ in 0..2 {
+        stage.open(&battle(), [Some(&a), Some(&late)]);
+        stage.sequel(&[&a, &late]);
+        assert!(!listen(&hears_a).contains(&Heard::Closed), "it knows");
+    }
+    stage.host.removed(room('r'));
+    stage.sequel(&[&a, &late]);
+    assert_eq!(listen(&hears_a), []);
+    let closed = (0..3).flat_map(|_| listen(&hears_late)).filter(|it| *it == Heard::Closed).count();
+    assert_eq!(closed, 1);
+}
+
 fn socket_of(player: PlayerId) -> SocketId {
     player.to_string().parse().unwrap()
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serverv2_machine::{
     AbortBattle, BattleSetup, Command, Digest, EndBattle, LogTime, NodeId, NumberedInput, RoomId,
-    Seat, TickBattle,
+    Seat, SocketId, TickBattle,
 };
 use serverv2_raft::Cluster;
 use tracing::field::display;
@@ -35,6 +35,8 @@ struct Room {
     /// After which input it was last proposed, and when.
     proposed: Option<(u32, Instant)>,
     ended: bool,
+    /// Who has been told that the room is closed.
+    told: Vec<SocketId>,
 }
 
 impl Room {
@@ -116,7 +118,7 @@ impl Worker {
             fail::fail_point!("battles");
             let Some(delivery) = self.mailbox.take() else { return };
             for (room, letter) in delivery.letters {
-                self.follow(room, letter);
+                self.follow(room, letter, delivery.compare);
             }
             if delivery.compare {
                 self.compare();
@@ -124,7 +126,9 @@ impl Worker {
         }
     }
 
-    fn follow(&mut self, id: RoomId, letter: Letter) {
+    /// Does what a letter says. If replicas are to be compared, this one is before anything is said
+    /// behind its last word.
+    fn follow(&mut self, id: RoomId, letter: Letter, compare: bool) {
         if let (Some(setup), Some(home)) = (&letter.setup, letter.home) {
             self.open(id, setup, home, &letter.inputs);
         }
@@ -144,6 +148,9 @@ impl Worker {
             }
         }
         self.consume(id, &letter.inputs, &letter.causes);
+        if compare && self.rooms.contains_key(&id) {
+            self.catch_up(id);
+        }
         if let Some(ending) = letter.ending {
             self.end(id, ending);
         }
@@ -174,7 +181,14 @@ impl Worker {
         };
         match built {
             Ok(replica) => {
-                let room = Room { replica, home, noticed: None, proposed: None, ended: false };
+                let room = Room {
+                    replica,
+                    home,
+                    noticed: None,
+                    proposed: None,
+                    ended: false,
+                    told: Vec::new(),
+                };
                 self.rooms.insert(id, room);
             }
             Err(reason) => {
@@ -199,8 +213,14 @@ impl Worker {
         for (seat, Newcomer { after, audience }) in newcomers {
             let before = inputs.partition_point(|input| input.number <= after);
             self.consume(id, &inputs[..before], causes);
-            if let Some(room) = self.rooms.get_mut(&id) {
-                room.replica.attach(seat, audience);
+            match self.rooms.get_mut(&id) {
+                Some(room) if !room.ended => room.replica.attach(seat, audience),
+                // The end was found in the state before it came by the feed.
+                Some(room) if !room.told.contains(audience.id()) => {
+                    audience.room_closed(id);
+                    room.told.push(audience.id().clone());
+                }
+                _ => {}
             }
         }
     }
@@ -250,7 +270,7 @@ impl Worker {
         {
             error!(room.id = %id, %recorded, %own, "replicas of a battle differ: the recorded result counts");
         }
-        room.replica.close();
+        room.told = room.replica.close();
     }
 
     fn remove(&mut self, id: RoomId) {

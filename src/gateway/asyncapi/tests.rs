@@ -3,7 +3,7 @@
 use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use serverv2_machine::NanoId;
+use serverv2_machine::{NanoId, PlayerId};
 
 use super::document;
 use crate::battle::builtin::tests::sample_setup;
@@ -96,13 +96,30 @@ fn has_too_much_effort(team: &Value) -> bool {
     pets.into_iter().any(|pet| sum(pet) > 510.0)
 }
 
+#[test]
+fn a_team_without_its_player_is_neither_taken_nor_as_described() {
+    let mut team: Value = serde_json::from_str(&sample_setup().players[0].team).unwrap();
+    let player = team["id"].as_str().unwrap().parse().unwrap();
+    let taken = |team: &Value| {
+        team::normalize(Some(team), player, &mut || NanoId::from_entropy(&[7; 32])).is_ok()
+    };
+    for there in [true, false] {
+        assert_eq!((taken(&team), described("joinMatchmaking").is_valid(&team)), (there, there));
+        team.as_object_mut().unwrap().remove("id");
+    }
+}
+
 proptest! {
     #[test]
     fn a_team_is_taken_if_it_is_as_described(changes in changes()) {
         let sample: Value = serde_json::from_str(&sample_setup().players[0].team).unwrap();
         let form = changed(&sample, &changes);
         prop_assume!(!has_too_much_effort(&form));
-        let taken = team::read(Some(&form), &mut || NanoId::from_entropy(&[7; 32])).is_ok();
+        let player = sample["id"].as_str().unwrap().parse().unwrap();
+        let somebody_else = form["id"].as_str().and_then(|id| id.parse().ok());
+        prop_assume!(somebody_else.is_none_or(|id: PlayerId| id == player));
+        let mut fresh = || NanoId::from_entropy(&[7; 32]);
+        let taken = team::normalize(Some(&form), player, &mut fresh).is_ok();
         prop_assert_eq!(taken, described("joinMatchmaking").is_valid(&form), "{:#}", form);
     }
 

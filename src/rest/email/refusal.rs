@@ -4,9 +4,12 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::records::RecordsError;
-use crate::rest::error::{ApiError, json};
+use crate::rest::answers::always_false;
+use crate::rest::error::{ApiError, ErrorBody, json};
+use crate::rest::rate::TooMany;
 
 const FAILED: &str = "服务器内部错误";
 /// What clients are told to wait, seconds: always the same (contract 1.7).
@@ -22,15 +25,39 @@ pub(crate) enum Refusal {
 }
 
 /// The envelope.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = PlainRefusal)]
 pub(crate) struct Plain {
+    #[schema(schema_with = always_false)]
     success: bool,
+    /// For people, in Chinese.
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     valid: Option<bool>,
+    /// Seconds to wait before another code can be asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     rate_limit_seconds: Option<u32>,
+}
+
+/// A refusal of a route of these, or of what is in front of it.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes `Refusal`")]
+pub(super) enum EmailRefusal {
+    Coded(ErrorBody<'static>),
+    Plain(Plain),
+}
+
+/// Codes, or all requests, came too often.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes what two places say")]
+pub(super) enum EmailTooOften {
+    Requests(TooMany),
+    Codes(Plain),
 }
 
 impl Refusal {

@@ -3,12 +3,14 @@
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serverv2_machine::{PlayerStats, ReportStatistics};
+use utoipa::ToSchema;
 
 use crate::reports::{FoundPlayer, Metadata, PlayerReport, Report, ReportBody};
 use crate::rest::time;
 
 /// A part of a list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Page)]
 pub(super) struct Paged<T> {
     data: Vec<T>,
     total: u64,
@@ -31,7 +33,7 @@ impl<T> Paged<T> {
 }
 
 /// All columns of `battle_records`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct BattleRecord<'a> {
     id: &'a str,
     player_a_id: &'a str,
@@ -39,13 +41,22 @@ pub(super) struct BattleRecord<'a> {
     player_b_id: &'a str,
     player_b_name: &'a str,
     started_at: String,
+    #[schema(required = true)]
     ended_at: Option<String>,
+    #[schema(required = true)]
     duration_seconds: Option<u32>,
+    #[schema(required = true)]
     winner_id: Option<&'a str>,
     battle_result: &'a str,
     end_reason: &'a str,
+    /// As an observer would have seen them: `battleEvent` of `/asyncapi.json`.
+    #[schema(value_type = Vec<utoipa::openapi::Object>)]
     battle_messages: Raw<'a>,
+    /// Empty until the battle has ended.
+    #[schema(value_type = utoipa::openapi::Object)]
     final_state: Raw<'a>,
+    /// Of a report of ours: `battleId`, and `battleMessages` where there are none, which says why.
+    #[schema(value_type = utoipa::openapi::Object)]
     metadata: MetadataRow<'a>,
     created_at: String,
 }
@@ -118,15 +129,19 @@ impl<'a> BattleRecord<'a> {
 }
 
 /// A row of `get_player_battle_records`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct PlayerBattle<'a> {
     id: &'a str,
     opponent_id: &'a str,
     opponent_name: &'a str,
+    /// Null where nobody has won.
+    #[schema(required = true)]
     is_winner: Option<bool>,
     battle_result: &'a str,
     started_at: String,
+    #[schema(required = true)]
     ended_at: Option<String>,
+    #[schema(required = true)]
     duration_seconds: Option<u32>,
 }
 
@@ -147,7 +162,8 @@ impl<'a> PlayerBattle<'a> {
 }
 
 /// All columns of `player_stats`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PlayerStats)]
 pub(super) struct StatsRow<'a> {
     player_id: &'a str,
     total_battles: u64,
@@ -171,7 +187,8 @@ impl<'a> StatsRow<'a> {
 }
 
 /// A row of `search_players`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = FoundPlayer)]
 pub(super) struct FoundRow<'a> {
     id: &'a str,
     name: &'a str,
@@ -189,7 +206,8 @@ impl<'a> FoundRow<'a> {
 }
 
 /// `get_battle_statistics`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BattleStatistics)]
 pub(super) struct StatisticsRow {
     total_battles: u64,
     total_players: u64,

@@ -50,6 +50,8 @@ export async function start({ binary, folder, nodes }) {
       ADMIN_EMAIL,
       RATE_LIMIT_AUTH: env.RATE_LIMIT_AUTH,
       RATE_LIMIT_EMAIL: env.RATE_LIMIT_EMAIL,
+      REPORTS: 'on',
+      API_DOCS: 'on',
     }
     return { env: told, stop }
   } catch (error) {
