@@ -15,7 +15,7 @@ use serverv2_machine::{
     AppliedEntry, BattleSetup, Digest, Effect, NodeId, PlayerId, Rejection, Reply, RequestId,
     RoomId, Seat, SessionKey, SetupSeat, SocketId, TokenId,
 };
-use serverv2_raft::{Cluster, EffectFeed, FeedItem};
+use serverv2_raft::{Cluster, EffectFeed, FeedItem, Hold};
 use tokio::sync::watch;
 use tracing::field::display;
 use tracing::{Span, debug, info, warn};
@@ -46,18 +46,20 @@ pub(crate) type OnCommitted = Box<dyn FnOnce(Result<Reply, Failure>) + Send>;
 /// Answers owed by this node, by the request they belong to. Bounded by what the cluster lets wait.
 #[derive(Default)]
 pub(crate) struct Acks {
-    owed: Mutex<HashMap<RequestId, OnCommitted>>,
+    owed: Mutex<HashMap<RequestId, (OnCommitted, Hold)>>,
 }
 
 impl Acks {
-    /// The answer to this request is owed; said before the request is submitted.
-    pub(crate) fn owe(&self, request: RequestId, answer: OnCommitted) {
-        self.owed.lock().insert(request, answer);
+    /// The answer to this request is owed; said before the request is submitted. The hold on it lasts until
+    /// the debt is paid, so that the state tells the answer where the feed leaves it out.
+    pub(crate) fn owe(&self, request: RequestId, hold: Hold, answer: OnCommitted) {
+        self.owed.lock().insert(request, (answer, hold));
     }
 
     /// Takes the debt over, unless it has been paid: exactly one caller gets it.
     pub(crate) fn take(&self, request: RequestId) -> Option<OnCommitted> {
-        self.owed.lock().remove(&request)
+        let (answer, _hold) = self.owed.lock().remove(&request)?;
+        Some(answer)
     }
 
     /// The requests whose answers are owed.

@@ -310,7 +310,8 @@ impl Gateway {
             event = responder.event().name(),
             "an event becomes a proposal"
         );
-        self.acks.owe(request, Box::new(move |outcome| answer(responder, outcome)));
+        let hold = self.cluster.hold(request);
+        self.acks.owe(request, hold, Box::new(move |outcome| answer(responder, outcome)));
         match self.cluster.submit_by(deadline, request, command, key).await {
             Ok(committed) => {
                 if tokio::time::timeout(ANSWER_TIMEOUT, answered).await.is_err() {

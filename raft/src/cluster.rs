@@ -19,6 +19,7 @@ use crate::figures::Figures;
 use crate::node::{Node, NodeConfig};
 use crate::presence;
 use crate::reads::{self, Reader};
+use crate::requests::Hold;
 use crate::status::{self, Status};
 use crate::succession;
 
@@ -87,6 +88,12 @@ impl Cluster {
     /// until it is given to [`Self::forget`]: an id that is neither holds the window back.
     pub fn next_request(&self) -> RequestId {
         self.0.requests.next()
+    }
+
+    /// Keeps the answer to a request remembered (`Machine::answered`) for as long as the hold lives, for a
+    /// caller who learns of it from the effect feed alone: where that has a gap, the state still tells.
+    pub fn hold(&self, request: RequestId) -> Hold {
+        self.0.requests.claim(request)
     }
 
     /// Gives back a request id that will not be submitted.

@@ -61,5 +61,6 @@ pub use error::{ProposeError, StartError, StopReason};
 pub use feed::{EffectFeed, FeedItem};
 pub use figures::{Figures, Proposals};
 pub use node::{ClusterSecret, NodeConfig};
+pub use requests::Hold;
 pub use serverv2_storage::HistogramCounts;
 pub use status::{SavedVote, Status};

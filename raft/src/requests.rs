@@ -34,8 +34,8 @@ struct Open {
     waiters: Vec<oneshot::Sender<Answer>>,
 }
 
-/// Keeps a request open.
-pub(crate) struct Hold {
+/// Keeps a request open, and by that its answer remembered.
+pub struct Hold {
     requests: Arc<Requests>,
     request: RequestId,
 }
