@@ -149,7 +149,10 @@ impl Amid {
         links.hold_after(MIDDLE_BYTES, away);
         trio.nodes[away].start_again();
         links.held(1).await;
-        assert!(trio.nodes[away].says(COMES) && !trio.nodes[away].says(INSTALLED));
+        // It has said so before it got this far; its log is read a moment later.
+        let comes = || async { trio.nodes[away].says(COMES) };
+        eventually("a snapshot that comes in", comes, |comes| *comes).await;
+        assert!(!trio.nodes[away].says(INSTALLED));
         Self { trio, links, leader, away, third, told, duel, seen }
     }
 
