@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 
 import { startCluster } from './server.mjs'
-import { Wanderer } from './wanderer.mjs'
+import { fought, Wanderer } from './wanderer.mjs'
 
 const KILLS = 8
 const PAIRS = 2
@@ -67,14 +67,3 @@ test('battles between players on different nodes go on while nodes are killed at
   }
   t.diagnostic(`${battles} battles, ${kills} nodes killed, ${retries} times a player went elsewhere`)
 })
-
-/** Both fight to the end, and have heard the same wherever both were listening. */
-async function fought([a, b]) {
-  const [end, same] = await Promise.all([a.fight(), b.fight()])
-  assert.equal(end.sequenceId, same.sequenceId)
-  for (const [number, message] of a.story) {
-    const other = b.story.get(number)
-    if (other) assert.deepEqual(message, other, `message ${number}`)
-  }
-  assert.ok([a, b].some(player => player.story.get(end.sequenceId)?.[0] === 'BATTLE_END'), 'somebody heard the end')
-}

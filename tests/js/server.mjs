@@ -34,7 +34,7 @@ export async function startServer(env = {}) {
 }
 
 /** Starts three nodes of one cluster; gives them and a function that ends them. */
-export async function startCluster() {
+export async function startCluster(env = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'serverv2-js-'))
   const ports = await freePorts(6)
   const peers = [1, 2, 3].map(id => `${id}=127.0.0.1:${ports[id - 1]}`).join(',')
@@ -50,6 +50,7 @@ export async function startCluster() {
       // All clients of a test have one address.
       RATE_LIMIT_AUTH: '0',
       CLUSTER_SECRET: 'a secret of three nodes',
+      ...env,
     })
   })
   const stop = async () => {
@@ -106,6 +107,12 @@ class Node {
     this.url = url
   }
 
+  /** Asks it to stop, and waits until it has; gives its exit code. */
+  async terminate() {
+    this.#child.kill('SIGTERM')
+    return await this.#ended
+  }
+
   /** Ends it as a power cut would. */
   async kill() {
     this.#child?.kill('SIGKILL')
@@ -114,7 +121,7 @@ class Node {
 }
 
 /** Ports that nobody listens on now. */
-async function freePorts(count) {
+export async function freePorts(count) {
   const found = []
   let port = PORTS_FROM + (process.pid % 4_000)
   while (found.length < count) {
@@ -133,7 +140,8 @@ async function freePorts(count) {
 /** Makes a guest through REST. */
 export async function createGuest(url) {
   const answer = await fetch(`${url}/api/v1/auth/create-guest`, { method: 'POST' })
-  const body = await answer.json()
+  const text = await answer.text()
+  const body = text.startsWith('{') ? JSON.parse(text) : { status: answer.status, text }
   if (!body.success) throw new Error(`no guest: ${JSON.stringify(body)}`)
   return body.data
 }

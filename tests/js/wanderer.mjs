@@ -25,6 +25,7 @@ export class Wanderer {
   retries = 0
   #socket
   #lost
+  #lose = () => {}
   #state
   #unapplied = []
   #asked = false
@@ -35,10 +36,14 @@ export class Wanderer {
   #requests = 0
   #closed = false
 
-  /** `nodes` are those of the cluster; the first try goes to the one at `home`. */
-  static async create(nodes, home, number) {
+  /**
+   * `nodes` are those of the cluster; the first try goes to the one at `home`. With `staying` it is one
+   * address, of a balancer, and the client itself reconnects, as a page's does.
+   */
+  static async create(nodes, home, number, { staying = false } = {}) {
     const player = new Wanderer()
     player.nodes = nodes
+    player.staying = staying
     for (let at = home; !player.id; at += 1) {
       if (at > 100) throw new Error('no guest anywhere')
       player.id = await createGuest(nodes[at % nodes.length].url).then(({ playerId }) => playerId, () => pause())
@@ -70,9 +75,12 @@ export class Wanderer {
       await this.#resume()
       while (!this.#ended) {
         if (this.#asked || choice) {
-          // What asks next may arrive before the answer to this choice is looked at.
-          this.#asked = false
-          choice ??= await this.#choice()
+          // What asks next may arrive before the answer to this choice is looked at; or it came while nobody
+          // was here, if this choice is one that is asked again.
+          if (!choice) {
+            this.#asked = false
+            choice = await this.#choice()
+          }
           if (choice) {
             const answer = await this.#ask('submitPlayerSelection', ...choice.args)
             // Retried after its turn was resolved by it, it is answered as the first time. A choice
@@ -90,6 +98,13 @@ export class Wanderer {
     })
     await within('end of the battle', fighting, BATTLE_DEADLINE_MS)
     return this.#ended
+  }
+
+  /** Forgets the battle that is over, to play another one. */
+  again() {
+    this.story = new Map()
+    this.#ended = this.matched = undefined
+    this.#asked = this.#sure = false
   }
 
   /** Gives up, whatever it is doing. */
@@ -115,27 +130,42 @@ export class Wanderer {
   /** Connects, to the next node if need be. */
   async #arrive() {
     if (this.#socket?.connected) return
+    if (this.staying && this.#socket) {
+      await within('connection', new Promise(resolve => this.#socket.once('connect', resolve)))
+      return
+    }
     this.#socket?.close()
     if (this.connections > 0) this.at = (this.at + 1) % this.nodes.length
+    const connected = new Promise(resolve => this.#open(resolve))
+    await Promise.race([connected, this.#lost])
+  }
+
+  #open(connected) {
+    this.#begin()
     const query = { playerId: this.id, sessionId: `js-${this.id}` }
+    this.#socket = open(this.nodes[this.at].url, query, ['websocket'], socket => {
+      socket.io.reconnection(this.staying)
+      socket.on('connect', () => {
+        this.connections += 1
+        this.#begin()
+        connected()
+      })
+      socket.on('connect_error', () => this.#lose())
+      socket.on('disconnect', () => this.#lose())
+      socket.on('ping', () => socket.emit('pong'))
+      socket.on('matchSuccess', found => ((this.matched = found.data), this.#news()))
+      socket.on('battleEvent', message => this.#hear(message))
+    })
+  }
+
+  /** A connection begins, with nothing known. */
+  #begin() {
     this.#unapplied = []
     this.#state = undefined
-    let lose
-    this.#lost = new Promise((_, reject) => (lose = () => reject(new Lost('the connection is lost'))))
-    this.#lost.catch(() => {})
-    const connected = new Promise(resolve => {
-      this.#socket = open(this.nodes[this.at].url, query, ['websocket'], socket => {
-        socket.io.reconnection(false)
-        socket.on('connect', resolve)
-        socket.on('connect_error', lose)
-        socket.on('disconnect', lose)
-        socket.on('ping', () => socket.emit('pong'))
-        socket.on('matchSuccess', found => ((this.matched = found.data), this.#news()))
-        socket.on('battleEvent', message => this.#hear(message))
-      })
-    })
-    await Promise.race([connected, this.#lost])
-    this.connections += 1
+    const ended = new Promise((_, reject) => (this.#lose = () => reject(new Lost('the connection is lost'))))
+    // Who tries to connect waits for the first one, who is connected for the second.
+    this.#lost = ended
+    ended.catch(() => {})
   }
 
   /** Where the battle stands; what is heard from here on changes it. */
@@ -203,4 +233,15 @@ export class Wanderer {
     })
     await Promise.race([met, this.#lost])
   }
+}
+
+/** Both fight to the end, and have heard the same wherever both were listening. */
+export async function fought([a, b]) {
+  const [end, same] = await Promise.all([a.fight(), b.fight()])
+  assert.equal(end.sequenceId, same.sequenceId)
+  for (const [number, message] of a.story) {
+    const other = b.story.get(number)
+    if (other) assert.deepEqual(message, other, `message ${number}`)
+  }
+  assert.ok([a, b].some(player => player.story.get(end.sequenceId)?.[0] === 'BATTLE_END'), 'somebody heard the end')
 }

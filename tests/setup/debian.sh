@@ -5,6 +5,8 @@
 # Further program names may be given as arguments.
 set -euo pipefail
 
+# Where Debian keeps programs that ordinary users seldom start.
+PATH=$PATH:/usr/sbin
 missing=()
 
 # Debian's package for a program that is not there.
@@ -17,6 +19,7 @@ need() {
 
 need cc build-essential
 need faketime faketime
+need haproxy haproxy
 need node nodejs
 need npm npm
 need openssl openssl

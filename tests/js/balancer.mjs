@@ -1,0 +1,61 @@
+// A real balancer in front of the nodes: HAProxy with the configuration that docs/haproxy.cfg recommends.
+
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { freePorts } from './server.mjs'
+
+const START_DEADLINE_MS = 10_000
+const CHECK_PERIOD = '100ms'
+
+/** Starts it; gives its URL and a function that ends it. */
+export async function startBalancer(nodes) {
+  const [port] = await freePorts(1)
+  const folder = await mkdtemp(join(tmpdir(), 'serverv2-js-'))
+  const path = join(folder, 'haproxy.cfg')
+  await writeFile(path, await configuration(nodes, port))
+  // Debian keeps it out of the path of ordinary users.
+  const env = { PATH: `${process.env.PATH}:/usr/sbin` }
+  const child = spawn('haproxy', ['-db', '-f', path], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  process.once('exit', () => child.kill('SIGKILL'))
+  let log = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', text => (log += text))
+  const ended = new Promise(resolve => {
+    child.once('error', error => resolve(String(error)))
+    child.once('exit', code => resolve(`it ended with ${code}`))
+  })
+  const stop = async () => {
+    child.kill('SIGKILL')
+    await ended
+    await rm(folder, { recursive: true, force: true })
+  }
+  const url = `http://127.0.0.1:${port}`
+  let gone
+  ended.then(how => (gone = how))
+  for (const deadline = Date.now() + START_DEADLINE_MS; ; ) {
+    const ready = await fetch(`${url}/ready`).then(answer => answer.ok, () => false)
+    if (ready) return { url, stop }
+    if (gone || Date.now() > deadline) {
+      await stop()
+      throw new Error(`the balancer did not start: ${gone ?? 'nobody is ready'}\n${log}`)
+    }
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+}
+
+/** The recommended one with these nodes in the places of its own. */
+async function configuration(nodes, port) {
+  const text = await readFile(new URL('../../docs/haproxy.cfg', import.meta.url), 'utf8')
+  const replace = (text, from, to) => {
+    if (!text.includes(from)) throw new Error(`docs/haproxy.cfg has no "${from}"`)
+    return text.replace(from, to)
+  }
+  const addressed = nodes.reduce(
+    (text, node, at) => replace(text, `game${at + 1}:8102`, new URL(node.url).host),
+    replace(text, 'bind :8080', `bind 127.0.0.1:${port}`),
+  )
+  const quick = replace(addressed, 'inter 500ms', `inter ${CHECK_PERIOD}`)
+  return replace(quick, 'maxconn 50000', 'maxconn 1000')
+}
