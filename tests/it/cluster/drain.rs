@@ -5,7 +5,9 @@ use futures::future::join_all;
 use hyper::Method;
 
 use crate::harness::cluster::Trio;
+use crate::harness::light::Manner;
 use crate::harness::process::Options;
+use crate::harness::roamers::Roamers;
 use crate::harness::{Client, Duel, Fighter, Http, connected_guest, eventually};
 use crate::tokens::is_cut;
 
@@ -67,4 +69,31 @@ async fn a_node_that_is_asked_to_stop_makes_way_and_costs_nobody_a_battle() {
         |healthy| *healthy == Some(3),
     )
     .await;
+}
+
+const BATTLES: usize = 8;
+
+#[tokio::test]
+async fn all_nodes_are_restarted_one_by_one_and_each_costs_a_player_one_reconnect_at_most() {
+    let mut trio = Trio::start_with(|_, options| unhurried(options)).await;
+    let manner = Manner { think_ms: (20, 120), animates: 6, dreams: 0 };
+    let roamers = Roamers::fight(&trio.nodes, BATTLES, manner).await;
+    let ended = || async { roamers.ledger.ended("all_pet_fainted") };
+    for at in 0..3 {
+        let enough = ended().await + BATTLES as u64 / 2;
+        eventually("some battles to their ends", ended, |ended| *ended >= enough).await;
+        let before = roamers.connected();
+        // As a balancer does: what is not ready gets nobody new.
+        roamers.places.set(at, None);
+        assert!(trio.nodes[at].terminate().await.success());
+        trio.nodes[at].restart().await;
+        let healthy = || async { trio.stats(at).await["instances"]["healthy"].as_u64() };
+        eventually("three nodes", healthy, |healthy| *healthy == Some(3)).await;
+        roamers.places.set(at, Some(trio.nodes[at].address()));
+        let again = roamers.connected().iter().zip(before).map(|(now, before)| now - before).max();
+        assert!(again <= Some(1), "node {} cost somebody {again:?} reconnects", at + 1);
+    }
+    let enough = ended().await + 2 * BATTLES as u64;
+    eventually("battles to their ends afterwards", ended, |ended| *ended >= enough).await;
+    assert_eq!(roamers.ledger.ended_otherwise_than("all_pet_fainted"), 0, "none was lost");
 }

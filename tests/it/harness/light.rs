@@ -4,7 +4,8 @@
 //! it to choose or end its battle, and fights as a [`Manner`] says.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -17,12 +18,15 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::codec::{self, Frame};
-use super::raw::{Stream, dial};
+use super::raw::{Stream, try_dial};
 use super::{Server, team};
 
 /// Longest wait for an answer. Far beyond what the contract gives: what hangs is to be seen.
 const PATIENCE: Duration = Duration::from_secs(30);
 const ANIMATION: Duration = Duration::from_millis(300);
+
+/// Who hears of no match for so long looks whether he missed it.
+const MATCH_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The connection is gone.
 #[derive(Debug)]
@@ -70,7 +74,6 @@ impl Ledger {
     }
 
     /// How many battles ended in any other way for one of the two players.
-    #[allow(dead_code, reason = "only the bench asks")]
     pub(crate) fn ended_otherwise_than(&self, how: &str) -> u64 {
         self.ends.lock().iter().filter(|(end, _)| *end != how).map(|(_, count)| count).sum()
     }
@@ -79,6 +82,12 @@ impl Ledger {
     pub(crate) fn ended(&self, how: &str) -> u64 {
         self.ends.lock().get(how).copied().unwrap_or_default()
     }
+}
+
+/// Whether it is not known what became of it, and the same may be asked again.
+fn is_retryable(answer: &Value) -> bool {
+    answer["details"] == "BATTLE_OWNER_TEMP_UNAVAILABLE"
+        || answer["details"] == "CLUSTER_UNAVAILABLE"
 }
 
 /// A connected player.
@@ -95,9 +104,22 @@ pub(crate) struct Light {
 impl Light {
     /// Connects a player with a session id of its own.
     pub(crate) async fn connect(server: &Server, player: &str, from: Ipv4Addr) -> Self {
+        let light = Self::reach(server.address(), player, from).await;
+        light.unwrap_or_else(|refused| panic!("{player} can't connect: {refused}"))
+    }
+
+    /// The same at a server that may be dead, or let nobody in; the error says which.
+    pub(crate) async fn reach(
+        server: SocketAddr,
+        player: &str,
+        from: Ipv4Addr,
+    ) -> Result<Self, String> {
         let query = format!("playerId={player}&sessionId=session-of-{}&", &player[..8]);
+        let dialing = tokio::time::timeout(PATIENCE, try_dial(server, from, &query)).await;
+        let stream =
+            dialing.map_err(|late| late.to_string())?.map_err(|error| error.to_string())?;
         let mut light = Self {
-            stream: dial(server.address(), from, &query).await,
+            stream,
             player: player.to_owned(),
             next_ack: 0,
             matched: false,
@@ -105,18 +127,17 @@ impl Light {
             end: None,
             room_closed: false,
         };
-        light.send(codec::connect(None)).await.expect("the server takes the CONNECT packet");
+        let greeted = light.send(codec::connect(None)).await;
+        greeted.map_err(|Gone| "the CONNECT packet is not taken".to_owned())?;
         let deadline = Instant::now() + PATIENCE;
-        let mut refused = None;
-        while refused.is_none() {
+        loop {
             match light.next(deadline).await {
-                Ok(Some(Frame::Connected(_))) => return light,
-                Ok(Some(Frame::Refused(text))) => refused = Some(text),
+                Ok(Some(Frame::Connected(_))) => return Ok(light),
+                Ok(Some(Frame::Refused(text))) => return Err(text),
                 Ok(Some(_)) => {}
-                other => refused = Some(format!("{other:?}")),
+                other => return Err(format!("{other:?}")),
             }
         }
-        panic!("{player} can't connect: {refused:?}");
     }
 
     /// Does nothing but live, until the connection is gone.
@@ -148,6 +169,37 @@ impl Light {
         Ok(())
     }
 
+    /// Plays without end, from wherever this player's battle stands.
+    pub(crate) async fn play_on(
+        &mut self,
+        team: usize,
+        manner: Manner,
+        ledger: &Ledger,
+    ) -> Result<Infallible, Gone> {
+        let mut rng = StdRng::seed_from_u64(team as u64);
+        let team = team::schema(team, &self.player);
+        loop {
+            let state = self.ask("getState", &[], ledger).await?;
+            let status = state["data"]["status"].as_str().filter(|status| *status != "Ended");
+            (self.matched, self.end, self.room_closed) = (false, None, false);
+            match status {
+                Some("Unstarted") => drop(self.ask("ready", &[], ledger).await?),
+                // Whatever asked him while he was away is not asked again.
+                Some(_) => {
+                    self.asked = true;
+                    self.battle(manner, &mut rng, ledger).await?;
+                    ledger.end(self.end.as_deref().unwrap_or("closed without an end"));
+                }
+                None => {
+                    self.asked = false;
+                    self.ask("joinMatchmaking", std::slice::from_ref(&team), ledger).await?;
+                    let patience = Instant::now() + MATCH_PATIENCE;
+                    while !self.matched && self.next(patience).await?.is_some() {}
+                }
+            }
+        }
+    }
+
     async fn battle(
         &mut self,
         manner: Manner,
@@ -170,6 +222,7 @@ impl Light {
                 self.animate(ledger).await?;
             }
             let choices = self.ask("getAvailableSelection", &[], ledger).await?;
+            self.asked |= is_retryable(&choices);
             let choices = choices["data"].as_array().cloned().unwrap_or_default();
             let of = |kind: &str| -> Vec<&Value> {
                 choices.iter().filter(|choice| choice["type"] == kind).collect()
@@ -178,7 +231,9 @@ impl Light {
             let choice = skills.choose(rng).or_else(|| others.choose(rng)).copied();
             // The turn's clock may have been quicker.
             if let Some(choice) = choice.or_else(|| of("do-nothing").first().copied()) {
-                self.ask("submitPlayerSelection", std::slice::from_ref(choice), ledger).await?;
+                let choice = std::slice::from_ref(choice);
+                let answer = self.ask("submitPlayerSelection", choice, ledger).await?;
+                self.asked |= is_retryable(&answer);
             }
         }
         Ok(())

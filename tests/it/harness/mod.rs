@@ -26,6 +26,7 @@ mod powercut;
 pub(crate) mod process;
 mod raw;
 pub(crate) mod relay;
+pub(crate) mod roamers;
 pub(crate) mod socket;
 pub(crate) mod team;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{DEADLINE, Server};
 
@@ -18,20 +18,24 @@ pub(crate) type Stream = WebSocketStream<TcpStream>;
 
 /// Opens a websocket at the Socket.IO path; `query` ends in `&` unless it is empty.
 pub(crate) async fn dial(server: SocketAddr, from: Ipv4Addr, query: &str) -> Stream {
-    let opening = async {
-        let socket = TcpSocket::new_v4().expect("make a socket");
-        socket.bind(SocketAddr::from((from, 0))).expect("bind an address of this machine");
-        socket.set_nodelay(true).expect("set an option");
-        let stream = socket.connect(server).await.expect("the server listens");
-        let url = format!("ws://{server}/socket.io/?{query}EIO=4&transport=websocket");
-        // Thousands of clients may be open at once.
-        let config = Some(WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES));
-        let (stream, _) = tokio_tungstenite::client_async_with_config(url, stream, config)
-            .await
-            .expect("upgrade to a websocket");
-        stream
-    };
-    tokio::time::timeout(DEADLINE, opening).await.expect("a websocket opens in time")
+    let opening = tokio::time::timeout(DEADLINE, try_dial(server, from, query)).await;
+    opening.expect("a websocket opens in time").expect("the server listens and takes a websocket")
+}
+
+/// The same of a server that may be dead, or let nobody in.
+pub(crate) async fn try_dial(
+    server: SocketAddr,
+    from: Ipv4Addr,
+    query: &str,
+) -> Result<Stream, Error> {
+    let socket = TcpSocket::new_v4().expect("make a socket");
+    socket.bind(SocketAddr::from((from, 0))).expect("bind an address of this machine");
+    socket.set_nodelay(true).expect("set an option");
+    let stream = socket.connect(server).await?;
+    let url = format!("ws://{server}/socket.io/?{query}EIO=4&transport=websocket");
+    // Thousands of clients may be open at once.
+    let config = Some(WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES));
+    Ok(tokio_tungstenite::client_async_with_config(url, stream, config).await?.0)
 }
 
 /// A websocket without manners.
