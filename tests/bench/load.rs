@@ -1,6 +1,7 @@
 //! A full node: what 10,000 idle sockets and 500 battles beside them cost, and that nobody suffers.
 //!
-//! Run with `make load`, or `make load LOAD="2000 100 30"` for so many idle sockets, battles and seconds.
+//! Run with `make load`, or `make load LOAD="2000 100 30"` for so many idle sockets, battles and seconds. With a
+//! fourth number each sync of each disk takes at least so many milliseconds.
 //! Three real nodes with the election limits that they have by default; every idle socket is on the leader,
 //! and so are seven of eight fighters: the others are spread over the two followers. Clients share the
 //! machine with the nodes.
@@ -25,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use harness::cluster::Trio;
+use harness::disk::Disk;
 use harness::light::{Gone, Ledger, Light, Manner};
 use harness::{Server, guest};
 
@@ -47,7 +49,17 @@ async fn main() -> ExitCode {
     let mut number = |default| numbers.next().unwrap_or(default);
     let (idle, battles, seconds) = (number(IDLE), number(BATTLES), number(SECONDS));
 
-    let trio = Trio::start_with(|_, options| options.env("TURN_TIME_LIMIT", "10")).await;
+    let slow_ms = u32::try_from(number(0)).unwrap_or(u32::MAX);
+
+    let trio = Trio::start_with(|_, options| {
+        let options = options.env("TURN_TIME_LIMIT", "10");
+        if slow_ms > 0 { options.on_faulty_disk() } else { options }
+    })
+    .await;
+    if slow_ms > 0 {
+        println!("each sync takes {slow_ms} ms");
+        trio.nodes.iter().for_each(|node| node.disk().becomes(Disk::Slow(slow_ms)));
+    }
     let leader = trio.leader(0).await;
     let full = &trio.nodes[leader];
     let terms = trio.terms().await;
