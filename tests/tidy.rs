@@ -229,3 +229,26 @@ fn no_line_names_a_place_on_one_machine() {
     }
     none("paths are settings, or temporary", &found);
 }
+
+#[test]
+fn what_architecture_says_is_shown_by_a_test_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("it is there");
+    let table = text.lines().skip_while(|line| !line.starts_with("## What dies")).skip(1);
+    let rows: Vec<&str> = table
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| What"))
+        .collect();
+    assert!(rows.len() > 10, "the table is where this test looks for it");
+    let sources = sources();
+    for row in rows {
+        let shown = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default();
+        let names: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test is named: {row}");
+        for name in names {
+            let is_there = root.join(name).is_file()
+                || sources.iter().any(|source| source.text.contains(&format!("fn {name}")));
+            assert!(is_there, "ARCHITECTURE.md names `{name}`, which is not there");
+        }
+    }
+}
