@@ -1,8 +1,8 @@
 //! How long nobody is served when a node dies by `kill -9`, or hands over because it is asked to stop: three real
 //! processes with battles going on, guests being renamed through all of them.
 //!
-//! Run with `cargo bench --bench failover`, or `… -- 200 200` for so many battles and so many kills of each
-//! kind. It prints and checks nothing; numbers belong to a machine.
+//! Run with `cargo bench --bench failover`, or `… -- 200 200 leader` for so many battles, so many kills and one kind
+//! of the three. It prints and checks nothing; numbers belong to a machine.
 //!
 //! The gap of a kill is the time from the signal to the first acknowledgement of a command that was
 //! sent after it, as the client of a node that lives sees it. The gap of a hand-over is the longest time
@@ -118,7 +118,11 @@ async fn main() {
     }
     println!("{battles} battles");
     println!("victim    kills  p50 ms  p90 ms  p99 ms  max ms  commands/s  failed on survivors");
-    for victim in [Victim::Leader, Victim::Follower, Victim::Stopped] {
+    let victims =
+        [(Victim::Leader, "leader"), (Victim::Follower, "follower"), (Victim::Stopped, "stopped")];
+    let asked = |name: &str| std::env::args().any(|argument| argument == name);
+    let all = !victims.iter().any(|(_, name)| asked(name));
+    for (victim, name) in victims.into_iter().filter(|(_, name)| all || asked(name)) {
         let (mut gaps, mut failed) = (Vec::new(), 0);
         let (began, before) = (Instant::now(), observed.succeeded.load(Ordering::Relaxed));
         for _ in 0..kills {
@@ -146,11 +150,6 @@ async fn main() {
         }
         gaps.sort_unstable();
         let at = |share: f64| gaps[((gaps.len() - 1) as f64 * share).ceil() as usize].as_millis();
-        let name = match victim {
-            Victim::Leader => "leader",
-            Victim::Follower => "follower",
-            Victim::Stopped => "stopped",
-        };
         let rate = (observed.succeeded.load(Ordering::Relaxed) - before) as f64
             / began.elapsed().as_secs_f64();
         println!(
