@@ -16,6 +16,7 @@ use crate::mail::{MailSetupError, Mailer};
 use crate::metrics::LocalMetrics;
 use crate::net::LocalConnections;
 use crate::records::{self, OpenError, Records};
+use crate::redis::{Address, BadAddress, Redis};
 use crate::reports::{self, LocalReports};
 use crate::rest::{BodyBudget, LocalStats, RateLimits};
 
@@ -43,6 +44,9 @@ pub enum AppError {
     /// Accounts are kept elsewhere, or nowhere that can be reached.
     #[error(transparent)]
     Records(#[from] OpenError),
+    /// There is no such Redis.
+    #[error("REDIS_URL: {0}")]
+    Redis(#[from] BadAddress),
     /// The workers can't be started.
     #[error("start the battle workers: {0}")]
     Workers(std::io::Error),
@@ -72,6 +76,8 @@ pub struct App {
     pub codes: Arc<CodeKey>,
     /// Sends mails.
     pub mailer: Mailer,
+    /// What other services see, if there is a Redis.
+    pub redis: Option<Redis>,
     /// What this process does for battle reports.
     pub(crate) reports: Arc<LocalReports>,
     /// What the cluster counts, counted at intervals.
@@ -95,6 +101,8 @@ impl App {
                 "EMAIL_PROVIDER is console: verification codes go to this log, to nobody"
             );
         }
+        let redis_address =
+            settings.redis.url().map(|url| Address::parse(url.reveal())).transpose()?;
         let (cluster, feed) = Cluster::start(node_config(&settings, engines.packs())).await?;
         let secret = signing_secret(&settings)?;
         let tokens = Arc::new(TokenKeys::new(&secret, settings.auth.previous_secret.as_ref()));
@@ -125,6 +133,7 @@ impl App {
         let database = reports.database.clone();
         tokio::spawn(reports::keep(cluster.clone(), database, settings.reports.retention()));
         let rates = RateLimits::new(&settings.auth);
+        let redis = redis_address.map(|address| Redis::start(&settings.redis, address));
         let app = Arc::new(Self {
             settings,
             cluster,
@@ -137,6 +146,7 @@ impl App {
             records,
             codes,
             mailer,
+            redis,
             reports,
             stats: LocalStats::default(),
             metrics: LocalMetrics::default(),

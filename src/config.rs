@@ -20,6 +20,7 @@ mod auth;
 mod database;
 mod file;
 mod mail;
+mod redis;
 mod reports;
 mod setting;
 mod table;
@@ -28,6 +29,7 @@ mod value;
 pub use auth::{AuthSettings, Lifetime, Network};
 pub use database::DatabaseSettings;
 pub use mail::{MailProvider, MailSettings};
+pub use redis::RedisSettings;
 pub use reports::ReportSettings;
 pub use setting::Setting;
 pub use table::SETTINGS;
@@ -123,6 +125,9 @@ pub struct Settings {
     /// A database of the operator's own.
     pub database: DatabaseSettings,
 
+    /// A Redis that other services share.
+    pub redis: RedisSettings,
+
     /// E-mail and verification codes.
     pub mail: MailSettings,
 
@@ -203,6 +208,7 @@ impl Settings {
             socket_overruns_max: 0,
             socket_payload_bytes_max: 0,
             database: DatabaseSettings::default(),
+            redis: RedisSettings::default(),
             mail: MailSettings::default(),
             reports: ReportSettings::default(),
             log_format: LogFormat::Pretty,
@@ -250,6 +256,7 @@ pub fn load(mode: Mode, sources: &Sources<'_>) -> Result<Settings, BadSettings> 
         settings.instance_id = format!("node-{}", settings.node_id);
     }
     settings.database.unite(&mut problems);
+    settings.redis.unite(&mut problems);
     // Relations between settings say little while one of them is no value at all.
     if problems.is_empty() {
         check_together(&settings, &mut problems);

@@ -22,6 +22,7 @@ mod open_files;
 mod ports;
 mod random;
 pub mod records;
+pub mod redis;
 mod reports;
 pub mod rest;
 pub mod run;

@@ -62,5 +62,5 @@ pub use feed::{EffectFeed, FeedItem};
 pub use figures::{Figures, Proposals};
 pub use node::{ClusterSecret, NodeConfig};
 pub use requests::Hold;
-pub use serverv2_storage::HistogramCounts;
+pub use serverv2_storage::{Durations, HistogramCounts};
 pub use status::{SavedVote, Status};

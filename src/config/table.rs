@@ -9,6 +9,7 @@ use super::setting::{Kind, Setting, number, row, text};
 use super::value::{is_label, origins, peers};
 use super::{Lifetime, LogFormat, MailProvider, Secret};
 use crate::records::is_database_url;
+use crate::redis;
 
 const HTTP: &str = "HTTP and Socket.IO";
 const CLUSTER: &str = "Node and cluster";
@@ -18,6 +19,7 @@ const REPORTS: &str = "Battle reports";
 const AUTH: &str = "Tokens and rates";
 const MAIL: &str = "E-mail";
 const DATABASE: &str = "Database";
+const REDIS: &str = "Redis";
 const LOG: &str = "Log";
 
 const MS: &str = " (milliseconds)";
@@ -26,6 +28,8 @@ const BYTES: &str = " (bytes)";
 const PER_MINUTE: &str = " (in 60 s; 0 is no limit)";
 const DATABASE_URL: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE, with ?sslmode=disable, prefer, \
     require, verify-ca or verify-full";
+const REDIS_URL: &str = "redis://USER:PASSWORD@HOST:PORT/DB, rediss:// for TLS; several of one Redis Cluster \
+    as redis://HOST:PORT,HOST:PORT";
 const LIFETIME: &str = "a number with s, m, h, d, w or y, or of milliseconds; 1s to 100y";
 
 /// All settings, in the order in which `--help` lists them.
@@ -203,6 +207,49 @@ pub static SETTINGS: &[Setting] = &[
     row("DATABASE_CONNECTIONS_MAX", "database-connections-max", DATABASE, Always("10"),
         number("", 1, 1_000, |s, n| s.database.connections_max = n as u32),
         "Connections to the database that this node may have open."),
+
+    Setting {
+        secret: true,
+        ..row("REDIS_URL", "redis-url", REDIS, Unset("none: no Redis is used"),
+            text(REDIS_URL, |s, v| {
+                redis::Address::parse(v).is_ok().then(|| s.redis.url = Some(Secret::new(v)))
+            }),
+            "A Redis in which other services see this cluster. The same on all nodes. Nothing of the game waits \
+             for it. Better given in the environment or the file than as a flag.")
+    },
+    row("REDIS_HOST", "redis-host", REDIS, Unset("none"),
+        text("a host name or an IP address", |s, v| {
+            redis::Address::parse(&format!("redis://{v}:6379")).ok()?;
+            s.redis.host = Some(v.to_owned());
+            Some(())
+        }),
+        "The same in parts, instead of REDIS_URL."),
+    row("REDIS_PORT", "redis-port", REDIS, Always("6379"),
+        number("", 1, 65_535, |s, n| s.redis.port = n as u16),
+        "Used with REDIS_HOST."),
+    row("REDIS_USER", "redis-user", REDIS, Unset("the default user"),
+        text("a name", |s, v| (!v.is_empty()).then(|| s.redis.user = Some(v.to_owned()))),
+        "Used with REDIS_HOST and REDIS_PASSWORD."),
+    Setting {
+        secret: true,
+        ..row("REDIS_PASSWORD", "redis-password", REDIS, Unset("none"),
+            text("any text", |s, v| (!v.is_empty()).then(|| s.redis.password = Some(Secret::new(v)))),
+            "Used with REDIS_HOST.")
+    },
+    row("REDIS_DB", "redis-db", REDIS, Always("0"),
+        number("", 0, 1_000_000, |s, n| s.redis.db = n),
+        "Number of the database; used with REDIS_HOST. A Redis Cluster has only 0."),
+    row("REDIS_TLS", "redis-tls", REDIS, Always("false"),
+        Kind::Switch { put: |s, v| s.redis.tls = v },
+        "Whether to speak TLS; used with REDIS_HOST."),
+    row("REDIS_KEY_PREFIX", "redis-key-prefix", REDIS, Always("arcadia:"),
+        text("at most 64 printable characters without space, {, } and *", |s, v| {
+            redis::keys::is_prefix(v).then(|| s.redis.key_prefix = v.to_owned())
+        }),
+        "What stands before all keys."),
+    row("REDIS_TIMEOUT_MS", "redis-timeout-ms", REDIS, Always("200"),
+        number(MS, 10, 10_000, |s, n| s.redis.timeout = Duration::from_millis(n)),
+        "Who has not answered after so long is taken for dead."),
 
     row("RAFT_HEARTBEAT_MS", "raft-heartbeat-ms", RAFT, Always("60"),
         number(MS, 5, 10_000, |s, n| s.raft_heartbeat = Duration::from_millis(n)),

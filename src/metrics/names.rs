@@ -72,6 +72,13 @@ pub(super) const DATABASE_AWAY: Name = (
     "serverv2_database_away",
     "1 if the database that keeps players and reports has not answered this node's last question",
 );
+pub(super) const REDIS_AWAY: Name = ("serverv2_redis_away", "1 if Redis does not answer");
+pub(super) const REDIS_FAILURES: Name = (
+    "serverv2_redis_failures",
+    "Calls of Redis without success: away and busy were not sent, lost may have happened, refused had an error for an answer",
+);
+pub(super) const REDIS_CONNECTS: Name =
+    ("serverv2_redis_connects", "Tries to connect to Redis, by what became of them");
 pub(super) const REPLICAS: Name =
     ("serverv2_battle_replicas", "Battles that this node plays along");
 
@@ -91,8 +98,10 @@ pub(super) mod contract {
     pub(crate) const SOCKETS: Name = ("socket_connections_active", "As serverv2_sockets");
     pub(crate) const ROOMS: Name = ("battle_rooms_active", "As serverv2_home_rooms");
     pub(crate) const QUEUE: Name = ("matchmaking_queue_size", "As serverv2_cluster_queue_size");
-    pub(crate) const REDIS: Name =
-        ("redis_operation_duration_seconds", "Nothing: this server needs no Redis");
+    pub(crate) const REDIS: Name = (
+        "redis_operation_duration_seconds",
+        "From a call to its answer, by what it was for; nothing where no Redis is used",
+    );
     pub(crate) const MEMORY: Name = (
         "memory_usage_bytes",
         "Resident memory: all of it is rss, heap is what belongs to no file, external is the rest",

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use serverv2_machine::ReportsView;
-use serverv2_raft::{Figures, Status};
+use serverv2_raft::{Figures, HistogramCounts, Status};
 
 use super::names::{self, contract};
 use super::page::Page;
 use crate::app::App;
+use crate::redis::Redis;
 use crate::rest::Stats;
 
 /// The numbers of one page.
@@ -22,8 +23,28 @@ pub(super) struct NodeSample {
     reports: [(&'static str, u64); 5],
     reports_pending: u64,
     database_away: Option<bool>,
+    redis: Option<RedisSample>,
+    redis_answers: Vec<(&'static str, HistogramCounts)>,
     /// Requests that were answered with a 5xx.
     failed_requests: u64,
+}
+
+#[derive(Debug)]
+struct RedisSample {
+    away: bool,
+    failures: Vec<(&'static str, u64)>,
+    probes: [(&'static str, u64); 2],
+}
+
+impl RedisSample {
+    fn take(redis: &Redis) -> Self {
+        let figures = redis.figures();
+        Self {
+            away: !redis.presence().up,
+            failures: figures.failures().collect(),
+            probes: figures.probes(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -69,6 +90,12 @@ impl NodeSample {
                 .read(|_, records| ReportsView::of(records).pending_count().0)
                 .value,
             database_away: app.reports.database.as_ref().map(|it| it.is_away()),
+            redis: app.redis.as_ref().map(RedisSample::take),
+            redis_answers: app
+                .redis
+                .iter()
+                .flat_map(|redis| redis.figures().answers().collect::<Vec<_>>())
+                .collect(),
             failed_requests,
         }
     }
@@ -86,7 +113,12 @@ impl NodeSample {
         if let Some(away) = self.database_away {
             page.gauge(names::DATABASE_AWAY, u64::from(away))?;
         }
-        page.empty_histogram(contract::REDIS)?;
+        page.durations_by(contract::REDIS, "operation", self.redis_answers.iter().cloned())?;
+        if let Some(redis) = &self.redis {
+            page.gauge(names::REDIS_AWAY, u64::from(redis.away))?;
+            page.counters(names::REDIS_FAILURES, "outcome", redis.failures.iter().copied())?;
+            page.counters(names::REDIS_CONNECTS, "outcome", redis.probes)?;
+        }
         let proposals = self.figures.proposals;
         let error = |kind, component| [("type", kind), ("component", component)];
         let errors = [

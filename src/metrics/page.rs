@@ -87,22 +87,35 @@ impl<'a> Page<'a> {
         self.histogram(name, read, 1_000_000.0)
     }
 
+    /// The same for each value of a label; those without any are left out.
+    pub(super) fn durations_by(
+        &mut self,
+        name: Name,
+        label: &'static str,
+        read: impl IntoIterator<Item = (&'static str, HistogramCounts)>,
+    ) -> fmt::Result {
+        let mut metric = self.begin(name, MetricType::Histogram)?;
+        for (of, read) in read {
+            let (buckets, count) = buckets_of(&read, 1_000_000.0);
+            if count > 0 {
+                let labels = [(label, of)];
+                let mut one = metric.encode_family(&labels)?;
+                let sum = read.sum as f64 / 1_000_000.0;
+                one.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sizes, in bytes.
     pub(super) fn sizes(&mut self, name: Name, read: &HistogramCounts) -> fmt::Result {
         self.histogram(name, read, 1.0)
     }
 
     fn histogram(&mut self, name: Name, read: &HistogramCounts, unit: f64) -> fmt::Result {
-        let bounds = read.buckets.iter().map(|(bound, count)| (*bound as f64 / unit, *count));
-        let buckets: Vec<_> = bounds.chain([(f64::INFINITY, read.above)]).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
+        let (buckets, count) = buckets_of(read, unit);
         let mut metric = self.begin(name, MetricType::Histogram)?;
         metric.encode_histogram::<NoLabelSet>(read.sum as f64 / unit, count, &buckets, None)
-    }
-
-    /// A histogram that nothing is ever counted in.
-    pub(super) fn empty_histogram(&mut self, name: Name) -> fmt::Result {
-        self.begin(name, MetricType::Histogram).map(drop)
     }
 
     fn begin(
@@ -112,4 +125,12 @@ impl<'a> Page<'a> {
     ) -> Result<MetricEncoder<'_>, fmt::Error> {
         self.0.encode_descriptor(name, help, None, kind)
     }
+}
+
+/// Upper bounds with how many values each bucket alone holds, and how many there are.
+fn buckets_of(read: &HistogramCounts, unit: f64) -> (Vec<(f64, u64)>, u64) {
+    let bounds = read.buckets.iter().map(|(bound, count)| (*bound as f64 / unit, *count));
+    let buckets: Vec<_> = bounds.chain([(f64::INFINITY, read.above)]).collect();
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    (buckets, count)
 }

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::error::{json, retry_after};
 use super::{cluster, time};
 use crate::app::{self, App, LocalReadiness};
+use crate::redis::Redis;
 
 /// When a client that was told "not ready" asks again, seconds.
 const READY_RETRY_SECONDS: u32 = 3;
@@ -35,7 +36,7 @@ struct Health<'a> {
 /// How its cluster is; missing outside of cluster mode.
 #[derive(Serialize, ToSchema)]
 struct ClusterHealth<'a> {
-    #[schema(pattern = "^(healthy|unhealthy)$")]
+    #[schema(pattern = "^(healthy|degraded|unhealthy)$")]
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -45,9 +46,13 @@ struct ClusterHealth<'a> {
     details: Option<HealthDetails<'a>>,
 }
 
-/// No Redis is configured, so nothing is said of one.
+/// What it knows of itself.
 #[derive(Serialize, ToSchema)]
 struct HealthDetails<'a> {
+    /// Where a Redis is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    redis: Option<RedisHealth>,
     cluster: cluster::Stats,
     instance: InstanceAddress<'a>,
     raft: cluster::RaftStatus,
@@ -55,6 +60,41 @@ struct HealthDetails<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     database: Option<DatabaseHealth>,
+}
+
+/// The Redis in which other services see this cluster.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RedisHealth {
+    reachable: bool,
+    /// Milliseconds; what follows is missing while it is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    response_time: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    connected_clients: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    used_memory: Option<String>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    uptime: Option<u64>,
+}
+
+impl RedisHealth {
+    fn of(redis: &Redis) -> Self {
+        let info = redis.info();
+        let told = info.as_ref();
+        Self {
+            reachable: redis.presence().up,
+            response_time: told.map(|info| info.response.as_micros() as f64 / 1_000.0),
+            connected_clients: told.map(|info| info.connected_clients),
+            used_memory: told.map(|info| info.used_memory.clone()),
+            uptime: told.map(|info| info.uptime_s),
+        }
+    }
 }
 
 /// The database that keeps players and reports.
@@ -104,7 +144,13 @@ pub(super) fn starting(
 
 fn cluster_health(app: &App) -> ClusterHealth<'_> {
     let raft = cluster::RaftStatus::of(app);
-    let status = if raft.ready { "healthy" } else { "unhealthy" };
+    let redis = app.redis.as_ref().map(RedisHealth::of);
+    let status = match &redis {
+        _ if !raft.ready => "unhealthy",
+        // The game goes on; what others see of it does not.
+        Some(RedisHealth { reachable: false, .. }) => "degraded",
+        _ => "healthy",
+    };
     let settings = &app.settings;
     let instance = InstanceAddress {
         id: &settings.instance_id,
@@ -113,7 +159,7 @@ fn cluster_health(app: &App) -> ClusterHealth<'_> {
     };
     let database = app.reports.database.as_ref();
     let database = database.map(|database| DatabaseHealth { reachable: !database.is_away() });
-    let details = HealthDetails { cluster: app.stats.now(app), instance, raft, database };
+    let details = HealthDetails { redis, cluster: app.stats.now(app), instance, raft, database };
     ClusterHealth { status, error: None, details: Some(details) }
 }
 

@@ -25,6 +25,7 @@ need npm npm
 need openssl openssl
 need psql postgresql-client
 need python3 python3
+need redis-server redis-server
 for program in "$@"; do
     need "$program" "$program"
 done

@@ -25,6 +25,7 @@ pub(crate) mod postgres;
 mod powercut;
 pub(crate) mod process;
 mod raw;
+pub(crate) mod redis;
 pub(crate) mod relay;
 pub(crate) mod roamers;
 pub(crate) mod socket;

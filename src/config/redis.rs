@@ -1,0 +1,76 @@
+//! Settings of a Redis that other services share.
+
+use std::time::Duration;
+
+use super::{Problem, Secret};
+
+/// Where it is and how it is used. Without a URL or a host there is none.
+#[derive(Clone, Debug, Default)]
+pub struct RedisSettings {
+    /// Its whole address.
+    pub(super) url: Option<Secret>,
+    /// The parts of one, under the names of the existing server.
+    pub(super) host: Option<String>,
+    pub(super) port: u16,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) db: u64,
+    pub(super) tls: bool,
+    /// What stands before all keys.
+    pub key_prefix: String,
+    /// How long a call may take.
+    pub timeout: Duration,
+}
+
+impl RedisSettings {
+    /// The one address, if there is a Redis.
+    pub fn url(&self) -> Option<Secret> {
+        if let Some(url) = &self.url {
+            return Some(url.clone());
+        }
+        let host = self.host.as_ref()?;
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        let password = self.password.as_ref().map(|password| encoded(password.reveal()));
+        let user = encoded(self.user.as_deref().unwrap_or_default());
+        let who = password.map_or_else(String::new, |password| format!("{user}:{password}@"));
+        Some(Secret::new(format!("{scheme}://{who}{host}:{}/{}", self.port, self.db)))
+    }
+
+    pub(super) fn unite(&self, problems: &mut Vec<Problem>) {
+        if self.url.is_some() && self.host.is_some() {
+            problems.push(Problem::text(
+                "REDIS_URL and REDIS_HOST are both set: set one of them".into(),
+            ));
+        }
+    }
+}
+
+/// Everything but letters and digits as percent and two digits.
+fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_make_one_address() {
+        let mut settings = RedisSettings { port: 6379, ..RedisSettings::default() };
+        assert_eq!(settings.url(), None);
+        settings.host = Some("cache".into());
+        assert_eq!(settings.url().unwrap().reveal(), "redis://cache:6379/0");
+        settings.password = Some(Secret::new("p@ss/word"));
+        settings.tls = true;
+        settings.db = 2;
+        assert_eq!(settings.url().unwrap().reveal(), "rediss://:p%40ss%2Fword@cache:6379/2");
+    }
+}

@@ -1,0 +1,209 @@
+//! Redis, the window through which other services see this cluster: what is in it is a copy, and nothing that is
+//! decided waits for it.
+//!
+//! [`Redis`] is a connection that may be away. A call is answered within [`RedisSettings::timeout`], whatever the
+//! other side does: one that accepts connections and never answers is as good as dead. One failure takes the
+//! connection away for everybody (the circuit is open), and calls are refused at once, until a probe of the
+//! `keeper` has been answered. So a Redis that is away costs one time-out, not one for each caller.
+//!
+//! Keys stand in `keys.rs` alone. Without a setting that names a Redis none of this exists.
+
+mod address;
+mod figures;
+mod keeper;
+pub mod keys;
+mod link;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, Script, ScriptInvocation};
+use tokio::sync::{Notify, Semaphore, watch};
+
+pub use self::address::{Address, BadAddress};
+pub use self::figures::{Figures, Operation};
+pub use self::keeper::ServerInfo;
+use self::link::Link;
+use crate::config::RedisSettings;
+
+/// Calls that wait for their answers at once; one more is refused as busy.
+const WAITING_MAX: usize = 1_024;
+
+/// Why there is no answer. Nobody's request fails for it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedisError {
+    /// It is known to be away; nothing was sent.
+    #[error("Redis is away")]
+    Away,
+    /// Too many calls wait already; nothing was sent.
+    #[error("too many calls wait for Redis")]
+    Busy,
+    /// No answer in time, or the connection broke: it may have happened.
+    #[error("Redis has not answered: {0}")]
+    Lost(String),
+    /// It has answered with an error: it did not happen.
+    #[error("Redis refuses: {0}")]
+    Refused(String),
+}
+
+/// Whether it is there. The number grows with each connection: whoever sees another one than before may have
+/// missed something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// Whether calls are sent.
+    pub up: bool,
+    /// How many connections there have been.
+    pub connection: u64,
+}
+
+/// See the module's text.
+#[derive(Clone)]
+pub struct Redis(Arc<Inner>);
+
+struct Inner {
+    address: Address,
+    prefix: String,
+    timeout: Duration,
+    link: RwLock<Option<Link>>,
+    waiting: Semaphore,
+    presence: watch::Sender<Presence>,
+    /// Told when a call has found out that it is away.
+    failed: Notify,
+    info: RwLock<Option<ServerInfo>>,
+    figures: Figures,
+}
+
+impl Redis {
+    /// Begins to connect, and goes on for ever; returns at once. It ends with the last handle.
+    pub fn start(settings: &RedisSettings, address: Address) -> Self {
+        let inner = Arc::new(Inner {
+            address,
+            prefix: settings.key_prefix.clone(),
+            timeout: settings.timeout,
+            link: RwLock::default(),
+            waiting: Semaphore::new(WAITING_MAX),
+            presence: watch::Sender::default(),
+            failed: Notify::default(),
+            info: RwLock::default(),
+            figures: Figures::default(),
+        });
+        tokio::spawn(keeper::keep(Arc::downgrade(&inner)));
+        Self(inner)
+    }
+
+    /// What stands before all keys.
+    pub fn prefix(&self) -> &str {
+        &self.0.prefix
+    }
+
+    /// Whether it is there.
+    pub fn presence(&self) -> Presence {
+        *self.0.presence.borrow()
+    }
+
+    /// To be told when that changes.
+    pub fn watch(&self) -> watch::Receiver<Presence> {
+        self.0.presence.subscribe()
+    }
+
+    /// What it said of itself last; `None` while it is away.
+    pub fn info(&self) -> Option<ServerInfo> {
+        self.0.info.read().clone()
+    }
+
+    /// What was asked, how long that took, and what failed.
+    pub fn figures(&self) -> &Figures {
+        &self.0.figures
+    }
+
+    /// Where it is, without password, for the log.
+    pub fn address(&self) -> &Address {
+        &self.0.address
+    }
+
+    /// One command.
+    pub async fn call<T: FromRedisValue>(
+        &self,
+        operation: Operation,
+        command: &Cmd,
+    ) -> Result<T, RedisError> {
+        self.with(operation, |mut link| async move { command.query_async(&mut link).await }).await
+    }
+
+    /// Several commands in one round trip. In a Redis Cluster all keys must be in one slot.
+    pub async fn pipe<T: FromRedisValue>(
+        &self,
+        operation: Operation,
+        pipeline: &Pipeline,
+    ) -> Result<T, RedisError> {
+        self.with(operation, |mut link| async move { pipeline.query_async(&mut link).await }).await
+    }
+
+    /// A script, sent once and known by its digest from then on. In a Redis Cluster all keys must be in one slot.
+    pub async fn script<T: FromRedisValue>(
+        &self,
+        operation: Operation,
+        script: &Script,
+        arguments: impl FnOnce(&mut ScriptInvocation<'_>),
+    ) -> Result<T, RedisError> {
+        let mut invocation = script.prepare_invoke();
+        arguments(&mut invocation);
+        self.with(operation, |mut link| async move { invocation.invoke_async(&mut link).await })
+            .await
+    }
+
+    async fn with<T, F>(
+        &self,
+        operation: Operation,
+        ask: impl FnOnce(Link) -> F,
+    ) -> Result<T, RedisError>
+    where
+        F: Future<Output = Result<T, redis::RedisError>>,
+    {
+        let began = Instant::now();
+        let result = self.ask(ask).await;
+        self.0.figures.count(operation, began.elapsed(), result.as_ref().err());
+        result
+    }
+
+    async fn ask<T, F>(&self, ask: impl FnOnce(Link) -> F) -> Result<T, RedisError>
+    where
+        F: Future<Output = Result<T, redis::RedisError>>,
+    {
+        let Some(link) = self.0.link.read().clone() else { return Err(RedisError::Away) };
+        let Ok(_place) = self.0.waiting.try_acquire() else { return Err(RedisError::Busy) };
+        let number = link.number;
+        match tokio::time::timeout(self.0.timeout, ask(link)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) if is_answer(&error) => Err(RedisError::Refused(error.to_string())),
+            Ok(Err(error)) => Err(self.0.lose(number, &error.to_string())),
+            Err(_) => Err(self
+                .0
+                .lose(number, &format!("nothing within {} ms", self.0.timeout.as_millis()))),
+        }
+    }
+}
+
+impl Inner {
+    /// Takes this connection away, unless another one is there already.
+    fn lose(&self, number: u64, reason: &str) -> RedisError {
+        let mut link = self.link.write();
+        if link.as_ref().is_some_and(|link| link.number == number) {
+            *link = None;
+            self.presence.send_modify(|presence| presence.up = false);
+            self.failed.notify_one();
+            tracing::warn!(redis = %self.address, reason, "Redis is away");
+        }
+        RedisError::Lost(reason.to_owned())
+    }
+}
+
+/// Whether this is what the server said, rather than its silence.
+fn is_answer(error: &redis::RedisError) -> bool {
+    let said = matches!(
+        error.kind(),
+        ErrorKind::Server(_) | ErrorKind::UnexpectedReturnType | ErrorKind::Extension
+    );
+    said && !error.is_unrecoverable_error()
+}

@@ -1,0 +1,3 @@
+//! A Redis beside the cluster: what others see in it, and that nobody notices when it is away.
+
+mod connection;
