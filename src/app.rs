@@ -11,11 +11,13 @@ use tokio::time::sleep;
 use crate::auth::{CodeKey, SecretError, TokenKeys, signing_secret};
 use crate::battle::engines::{Engines, EnginesError};
 use crate::config::{MailProvider, Mode, Settings};
+use crate::cpu::{self, Cpu};
 use crate::gateway::{ANSWER_PATIENCE, EventRate, Gateway, GatewaySettings};
 use crate::mail::{MailSetupError, Mailer};
 use crate::metrics::LocalMetrics;
 use crate::net::LocalConnections;
 use crate::records::{self, OpenError, Records};
+use crate::redis::registry::{Condition, Instance, Registration};
 use crate::redis::{Address, BadAddress, Redis};
 use crate::reports::{self, LocalReports};
 use crate::rest::{BodyBudget, LocalStats, RateLimits};
@@ -78,6 +80,8 @@ pub struct App {
     pub mailer: Mailer,
     /// What other services see, if there is a Redis.
     pub redis: Option<Redis>,
+    /// This node's place in its registry.
+    pub registration: Option<Registration>,
     /// What this process does for battle reports.
     pub(crate) reports: Arc<LocalReports>,
     /// What the cluster counts, counted at intervals.
@@ -134,6 +138,8 @@ impl App {
         tokio::spawn(reports::keep(cluster.clone(), database, settings.reports.retention()));
         let rates = RateLimits::new(&settings.auth);
         let redis = redis_address.map(|address| Redis::start(&settings.redis, address));
+        let registration =
+            redis.as_ref().map(|redis| register(redis, &settings, &readiness, &gateway));
         let app = Arc::new(Self {
             settings,
             cluster,
@@ -147,6 +153,7 @@ impl App {
             codes,
             mailer,
             redis,
+            registration,
             reports,
             stats: LocalStats::default(),
             metrics: LocalMetrics::default(),
@@ -155,6 +162,33 @@ impl App {
         tokio::spawn(watch_readiness(app.cluster.clone(), app.readiness.clone()));
         Ok(app)
     }
+}
+
+/// Puts this node into the registry.
+fn register(
+    redis: &Redis,
+    settings: &Settings,
+    readiness: &Arc<LocalReadiness>,
+    gateway: &Arc<Gateway>,
+) -> Registration {
+    let instance = Instance {
+        id: settings.instance_id.clone(),
+        host: settings.instance_host.clone(),
+        port: settings.port,
+        node: settings.node_id,
+        cluster: settings.cluster_name.clone(),
+    };
+    let (readiness, gateway) = (readiness.clone(), Arc::downgrade(gateway));
+    let mut cpu = Cpu::default();
+    Registration::start(redis.clone(), instance, move || Condition {
+        status: readiness.registry_status(),
+        connections: gateway.upgrade().map_or(0, |gateway| gateway.socket_count()),
+        load: cpu.percent(cpu::used(), readiness.uptime()) / cores(),
+    })
+}
+
+fn cores() -> f64 {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64
 }
 
 fn ms(time: Duration) -> u64 {
@@ -250,6 +284,15 @@ impl LocalReadiness {
     /// Time since this process began to serve.
     pub fn uptime(&self) -> Duration {
         self.started.0.elapsed()
+    }
+
+    /// The state as the registry of instances names it (contract 7.1).
+    pub fn registry_status(&self) -> &'static str {
+        match self.now().0 {
+            State::Starting => "unhealthy",
+            State::Ready => "healthy",
+            State::Draining => "stopping",
+        }
     }
 
     /// When this process began to serve.

@@ -27,9 +27,10 @@ use prometheus_client::registry::Registry;
 use self::http::LocalRequests;
 use self::node::NodeSample;
 use self::page::Page;
-use self::process::{Cpu, ProcessSample};
+use self::process::ProcessSample;
 use crate::app::{App, LocalReadiness, State};
 use crate::config::Settings;
+use crate::cpu::Cpu;
 
 pub(crate) use self::http::measure;
 

@@ -13,6 +13,7 @@ mod figures;
 mod keeper;
 pub mod keys;
 mod link;
+pub mod registry;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

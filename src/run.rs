@@ -63,6 +63,9 @@ pub async fn run(listener: TcpListener, app: Arc<App>, stop: impl Future<Output 
             make_way(&app).await;
         }
         app.gateway.stop();
+        if let Some(registration) = &app.registration {
+            registration.leave().await;
+        }
     };
     let service = service(&app);
     let cutting = app.gateway.cut_through(service.clone());

@@ -2,32 +2,14 @@
 
 use std::fmt;
 use std::fs;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::names::{self, contract};
 use super::page::Page;
 use crate::app::LocalReadiness;
-
-/// Processor time at the page before.
-#[derive(Default)]
-pub(super) struct Cpu(Option<(Instant, Duration)>);
-
-impl Cpu {
-    /// Percent of one core since the last call, or since the process began to serve.
-    fn percent(&mut self, used: Duration, uptime: Duration) -> f64 {
-        let (wall, used_before) = match self.0 {
-            Some((at, used)) => (at.elapsed(), used),
-            None => (uptime, Duration::ZERO),
-        };
-        self.0 = Some((Instant::now(), used));
-        let used = used.saturating_sub(used_before).as_secs_f64();
-        // The first page may come in the first instant.
-        100.0 * used / wall.as_secs_f64().max(0.001)
-    }
-}
+use crate::cpu::{self, Cpu};
 
 /// Resident memory, bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -62,8 +44,7 @@ pub(super) struct ProcessSample {
 impl ProcessSample {
     /// Asks the kernel.
     pub(super) fn take(readiness: &LocalReadiness, last: &mut Cpu) -> Self {
-        let used = clock_gettime(ClockId::ProcessCPUTime);
-        let cpu = Duration::try_from(used).unwrap_or_default();
+        let cpu = cpu::used();
         let started = readiness.started().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             started: started.as_secs_f64(),

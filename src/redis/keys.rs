@@ -3,6 +3,16 @@
 /// Longest prefix, bytes.
 const PREFIX_BYTES_MAX: usize = 64;
 
+/// Ids of all instances: a set.
+pub(super) fn instances(prefix: &str) -> String {
+    format!("{prefix}service:instances")
+}
+
+/// What one instance says of itself: a hash.
+pub(super) fn instance(prefix: &str, id: &str) -> String {
+    format!("{prefix}service:instance:{id}")
+}
+
 /// Whether this may stand before all keys: nothing that Redis or its tools read in another way.
 pub fn is_prefix(text: &str) -> bool {
     text.len() <= PREFIX_BYTES_MAX

@@ -1,3 +1,4 @@
 //! A Redis beside the cluster: what others see in it, and that nobody notices when it is away.
 
 mod connection;
+mod registry;

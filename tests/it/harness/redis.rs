@@ -67,11 +67,6 @@ impl Redis {
         &self.url
     }
 
-    /// Its folder.
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        self.folder.path()
-    }
-
     /// Starts it again, empty.
     pub(crate) async fn start_again(&mut self) {
         assert!(self.process.is_none(), "it is running");

@@ -1,0 +1,148 @@
+//! The registry (`service:*`, contract 7.1): each instance says where it is and how it is, for whoever
+//! looks from outside. Nothing here is read for a decision of the game.
+//!
+//! All that an instance says is written again each [`HEARTBEAT`], so that it is there again soon after a
+//! `FLUSHALL` or a restart of Redis. What is not written any more expires; ids without an instance are removed
+//! by those that live.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use redis::cmd;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tracing::{debug, info};
+
+use super::{Operation, Redis, RedisError, keys};
+
+/// How often an instance says how it is.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How often it is looked whether it is otherwise than it said.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long what it said is kept.
+const SILENCE: Duration = Duration::from_secs(120);
+/// How often ids without an instance are removed.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// What does not change while the instance runs.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its name.
+    pub id: String,
+    /// Where clients reach it.
+    pub host: String,
+    /// Where clients reach it.
+    pub port: u16,
+    /// Number of the node in its cluster.
+    pub node: u64,
+    /// The cluster's name.
+    pub cluster: String,
+}
+
+/// How it is at a moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Condition {
+    /// `starting`, `healthy`, `unhealthy` or `stopping`.
+    pub status: &'static str,
+    /// Sockets that it holds.
+    pub connections: usize,
+    /// Processor time that it takes, percent of all cores.
+    pub load: f64,
+}
+
+/// An instance that says how it is until it leaves.
+pub struct Registration {
+    redis: Redis,
+    id: String,
+    keeping: JoinHandle<()>,
+}
+
+impl Registration {
+    /// Begins to say how it is.
+    pub fn start(
+        redis: Redis,
+        instance: Instance,
+        condition: impl FnMut() -> Condition + Send + 'static,
+    ) -> Self {
+        let id = instance.id.clone();
+        let keeping = tokio::spawn(keep(redis.clone(), instance, condition));
+        Self { redis, id, keeping }
+    }
+
+    /// Takes this instance out, if Redis is there.
+    pub async fn leave(&self) {
+        self.keeping.abort();
+        if let Err(error) = remove(&self.redis, &self.id).await {
+            debug!(%error, "the registry was not told that this instance goes");
+        }
+    }
+}
+
+async fn remove(redis: &Redis, id: &str) -> Result<(), RedisError> {
+    let key = keys::instance(redis.prefix(), id);
+    let () = redis.call(Operation::Registry, cmd("DEL").arg(key)).await?;
+    let set = keys::instances(redis.prefix());
+    redis.call(Operation::Registry, cmd("SREM").arg(set).arg(id)).await
+}
+
+async fn keep(redis: Redis, instance: Instance, mut condition: impl FnMut() -> Condition) {
+    let mut said: Option<(Instant, &'static str)> = None;
+    let mut swept = Instant::now();
+    let mut presence = redis.watch();
+    loop {
+        let now = condition();
+        let due = said.is_none_or(|(at, status)| at.elapsed() >= HEARTBEAT || status != now.status);
+        if due {
+            match write(&redis, &instance, now).await {
+                Ok(()) => said = Some((Instant::now(), now.status)),
+                Err(error) => debug!(%error, "the registry was not told of this instance"),
+            }
+        }
+        if swept.elapsed() >= SWEEP {
+            swept = Instant::now();
+            if let Err(error) = sweep(&redis).await {
+                debug!(%error, "the registry was not swept");
+            }
+        }
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            // A Redis that has come back may know nothing.
+            _ = presence.changed() => said = None,
+        }
+    }
+}
+
+async fn write(redis: &Redis, it: &Instance, now: Condition) -> Result<(), RedisError> {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let metadata = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"), "node": it.node, "cluster": it.cluster,
+    });
+    let key = keys::instance(redis.prefix(), &it.id);
+    let mut hash = redis::pipe();
+    hash.cmd("HSET").arg(&key).arg("id").arg(&it.id);
+    hash.arg("host").arg(&it.host).arg("port").arg(it.port);
+    hash.arg("status").arg(now.status);
+    hash.arg("lastHeartbeat").arg(u64::try_from(wall).unwrap_or(u64::MAX));
+    hash.arg("connections").arg(now.connections);
+    hash.arg("load").arg(format!("{:.1}", now.load));
+    hash.arg("metadata").arg(metadata.to_string()).ignore();
+    hash.cmd("EXPIRE").arg(&key).arg(SILENCE.as_secs()).ignore();
+    // The set is in another slot: a round trip of its own.
+    let () = redis.pipe(Operation::Registry, &hash).await?;
+    let set = keys::instances(redis.prefix());
+    redis.call(Operation::Registry, cmd("SADD").arg(set).arg(&it.id)).await
+}
+
+/// Removes ids whose instance has expired.
+async fn sweep(redis: &Redis) -> Result<(), RedisError> {
+    let set = keys::instances(redis.prefix());
+    let ids: Vec<String> = redis.call(Operation::Registry, cmd("SMEMBERS").arg(&set)).await?;
+    for id in ids {
+        let key = keys::instance(redis.prefix(), &id);
+        let lives: bool = redis.call(Operation::Registry, cmd("EXISTS").arg(key)).await?;
+        if !lives {
+            info!(instance = id, "an instance is gone from the registry");
+            let () = redis.call(Operation::Registry, cmd("SREM").arg(&set).arg(&id)).await?;
+        }
+    }
+    Ok(())
+}
