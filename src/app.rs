@@ -17,6 +17,7 @@ use crate::mail::{MailSetupError, Mailer};
 use crate::metrics::LocalMetrics;
 use crate::net::LocalConnections;
 use crate::records::{self, OpenError, Records};
+use crate::redis::blacklist::Blacklist;
 use crate::redis::registry::{Condition, Instance, Registration};
 use crate::redis::{Address, BadAddress, Redis};
 use crate::reports::{self, LocalReports};
@@ -80,6 +81,8 @@ pub struct App {
     pub mailer: Mailer,
     /// What other services see, if there is a Redis.
     pub redis: Option<Redis>,
+    /// What other services have revoked, and what this cluster has.
+    pub blacklist: Option<Arc<Blacklist>>,
     /// This node's place in its registry.
     pub registration: Option<Registration>,
     /// What this process does for battle reports.
@@ -122,6 +125,11 @@ impl App {
         let records = opened.accounts;
         let reports =
             LocalReports::start(&cluster, &engines, opened.reports).map_err(AppError::Workers)?;
+        let redis = redis_address.map(|address| Redis::start(&settings.redis, address));
+        let blacklist = redis.clone().map(Blacklist::new);
+        if let Some(blacklist) = blacklist.clone() {
+            tokio::spawn(blacklist.keep(cluster.clone()));
+        }
         let gateway = Gateway::start(
             &cluster,
             feed,
@@ -129,6 +137,7 @@ impl App {
             tokens.clone(),
             records.clone(),
             reports.clone(),
+            blacklist.clone(),
             gateway_settings,
         )
         .map_err(AppError::Workers)?;
@@ -137,7 +146,6 @@ impl App {
         let database = reports.database.clone();
         tokio::spawn(reports::keep(cluster.clone(), database, settings.reports.retention()));
         let rates = RateLimits::new(&settings.auth);
-        let redis = redis_address.map(|address| Redis::start(&settings.redis, address));
         let registration =
             redis.as_ref().map(|redis| register(redis, &settings, &readiness, &gateway));
         let app = Arc::new(Self {
@@ -153,6 +161,7 @@ impl App {
             codes,
             mailer,
             redis,
+            blacklist,
             registration,
             reports,
             stats: LocalStats::default(),

@@ -11,7 +11,7 @@ mod crypto;
 mod secret;
 mod tokens;
 
-pub(crate) use check::{Refused, accept, is_sure, still_counts};
+pub(crate) use check::{Refused, accept_shared, is_sure, still_counts};
 pub use codes::{CodeKey, draw_code};
 pub use secret::{SecretError, signing_secret};
 pub use tokens::{BadToken, Claims, SignedPair, TokenKeys};

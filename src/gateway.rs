@@ -49,6 +49,7 @@ use crate::battle::host::BattleHost;
 use crate::config::Network;
 use crate::dispatcher::{Acks, Dispatcher, Failure};
 use crate::records::Records;
+use crate::redis::blacklist::Blacklist;
 use crate::reports::LocalReports;
 use crate::sessions::LocalSessions;
 use crate::timekeeper;
@@ -96,6 +97,8 @@ pub struct Gateway {
     pub(crate) engines: Engines,
     tokens: Arc<TokenKeys>,
     records: Arc<dyn Records>,
+    /// Revocations of other services, where there is a Redis.
+    blacklist: Option<Arc<Blacklist>>,
     pub(crate) settings: GatewaySettings,
     pub(crate) delivered: watch::Receiver<u64>,
     /// Each socket holds one until its goodbye is in the log.
@@ -144,6 +147,7 @@ impl Gateway {
         tokens: Arc<TokenKeys>,
         records: Arc<dyn Records>,
         reports: Arc<LocalReports>,
+        blacklist: Option<Arc<Blacklist>>,
         settings: GatewaySettings,
     ) -> std::io::Result<Arc<Self>> {
         let host = Arc::new(BattleHost::start(cluster, &engines)?);
@@ -176,6 +180,7 @@ impl Gateway {
             engines,
             tokens,
             records,
+            blacklist,
             settings,
             delivered,
             places,

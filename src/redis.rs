@@ -9,6 +9,7 @@
 //! Keys stand in `keys.rs` alone. Without a setting that names a Redis none of this exists.
 
 mod address;
+pub mod blacklist;
 mod figures;
 mod keeper;
 pub mod keys;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use serverv2_machine::TokenId;
+use serverv2_machine::{RevokeToken, TokenId};
 use serverv2_raft::Cluster;
 
 use super::{Claims, TokenKeys};
 use crate::random;
+use crate::redis::blacklist::Blacklist;
 
 /// How old this node's knowledge may be for it to say that a token counts. A logout is acknowledged
 /// everywhere after longer than this (`rest/tokens.rs`).
@@ -24,10 +25,32 @@ pub(crate) enum Refused {
 }
 
 /// What an access token says, if it counts.
-pub(crate) fn accept(keys: &TokenKeys, cluster: &Cluster, text: &str) -> Result<Claims, Refused> {
+fn accept(keys: &TokenKeys, cluster: &Cluster, text: &str) -> Result<Claims, Refused> {
     let claims = keys.access(text, random::wall_ms()).map_err(|_| Refused::Invalid)?;
     still_counts(cluster, claims.token)?;
     Ok(claims)
+}
+
+/// The same, where other services may have revoked it. What they have is put into the log.
+pub(crate) async fn accept_shared(
+    keys: &TokenKeys,
+    cluster: &Cluster,
+    blacklist: Option<&Blacklist>,
+    text: &str,
+) -> Result<Claims, Refused> {
+    let claims = accept(keys, cluster, text)?;
+    let Some(blacklist) = blacklist else { return Ok(claims) };
+    if !blacklist.has(claims.token).await {
+        // That may have taken a while.
+        still_counts(cluster, claims.token)?;
+        return Ok(claims);
+    }
+    let revoke = RevokeToken { token: claims.token, remaining_ms: claims.remaining_ms };
+    match cluster.propose(revoke, None).await {
+        Ok(_) => tracing::info!(player.id = %claims.player, "another service has revoked a token"),
+        Err(error) => tracing::warn!(%error, "a revocation of another service is not in the log"),
+    }
+    Err(Refused::Revoked)
 }
 
 /// Looks again at a token that was accepted: for whoever has had something else to do since.

@@ -63,7 +63,9 @@ impl Gateway {
         let token = if needs_token {
             let text = auth.token().or_else(|| given(handshake.token));
             let text = text.ok_or(HandshakeError::TokenRequired)?;
-            let claims = auth::accept(&self.tokens, &self.cluster, &text)?;
+            let claims =
+                auth::accept_shared(&self.tokens, &self.cluster, self.blacklist.as_deref(), &text)
+                    .await?;
             if claims.player != player {
                 return Err(HandshakeError::TokenMismatch);
             }

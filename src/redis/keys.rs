@@ -1,5 +1,7 @@
 //! All keys and channels, and nowhere else.
 
+use serverv2_machine::TokenId;
+
 /// Longest prefix, bytes.
 const PREFIX_BYTES_MAX: usize = 64;
 
@@ -11,6 +13,11 @@ pub(super) fn instances(prefix: &str) -> String {
 /// What one instance says of itself: a hash.
 pub(super) fn instance(prefix: &str, id: &str) -> String {
     format!("{prefix}service:instance:{id}")
+}
+
+/// A token that counts no more: a hash that expires with it.
+pub(super) fn revoked(prefix: &str, token: &TokenId) -> String {
+    format!("{prefix}auth:blacklist:{token}")
 }
 
 /// Whether this may stand before all keys: nothing that Redis or its tools read in another way.

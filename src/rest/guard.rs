@@ -38,7 +38,7 @@ pub(super) async fn smart(
         return Ok(player);
     }
     let text = bearer(headers).ok_or_else(token_required)?;
-    if accepted(app, text)?.player == player.id {
+    if accepted(app, text).await?.player == player.id {
         return Ok(player);
     }
     Err(ApiError::new(
@@ -57,8 +57,8 @@ pub(super) fn registered(player: &Player) -> Result<(), ApiError> {
 }
 
 /// Guards *token* and *session token*: what the caller's token says, if it counts.
-pub(super) fn token(app: &App, headers: &HeaderMap) -> Result<Claims, ApiError> {
-    accepted(app, bearer(headers).ok_or_else(token_missing)?)
+pub(super) async fn token(app: &App, headers: &HeaderMap) -> Result<Claims, ApiError> {
+    accepted(app, bearer(headers).ok_or_else(token_missing)?).await
 }
 
 /// What the caller's token says, whether it is revoked or not.
@@ -67,8 +67,10 @@ pub(super) fn signed(app: &App, headers: &HeaderMap) -> Result<Claims, ApiError>
     app.tokens.access(text, random::wall_ms()).map_err(|_| token_invalid())
 }
 
-fn accepted(app: &App, text: &str) -> Result<Claims, ApiError> {
-    auth::accept(&app.tokens, &app.cluster, text).map_err(|refused| match refused {
+async fn accepted(app: &App, text: &str) -> Result<Claims, ApiError> {
+    let blacklist = app.blacklist.as_deref();
+    let accepted = auth::accept_shared(&app.tokens, &app.cluster, blacklist, text).await;
+    accepted.map_err(|refused| match refused {
         Refused::Invalid | Refused::Revoked => token_invalid(),
         Refused::Unsure => ApiError::unavailable(),
     })

@@ -281,7 +281,7 @@ async fn end(
 
 /// The player acted upon, if the caller is it or an admin.
 async fn permitted(app: &App, headers: &HeaderMap, player: &str) -> Result<PlayerId, ApiError> {
-    let claims = guard::token(app, headers)?;
+    let claims = guard::token(app, headers).await?;
     if claims.player.as_str() != player && !is_admin(app, &claims).await? {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "权限不足", "INSUFFICIENT_PERMISSIONS"));
     }
@@ -289,7 +289,7 @@ async fn permitted(app: &App, headers: &HeaderMap, player: &str) -> Result<Playe
 }
 
 async fn only_admins(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
-    let claims = guard::token(app, headers)?;
+    let claims = guard::token(app, headers).await?;
     if is_admin(app, &claims).await? {
         return Ok(());
     }

@@ -152,11 +152,16 @@ pub(super) async fn logout(
     let key = idempotency::key(&headers, KeyScope::Player(player))?;
     let retried = |key| app.cluster.read(|machine, _| machine.answered_key(key).is_some()).value;
     if key.as_ref().is_none_or(|key| !retried(key)) {
-        guard::token(&app, &headers)?;
+        guard::token(&app, &headers).await?;
     }
     let revoke = RevokeToken { token, remaining_ms };
     let committed = app.cluster.propose(revoke, key).await;
     let index = committed.map_err(|error| ApiError::proposal(&error, LOGOUT_FAILED))?.index;
+    if let Some(blacklist) = &app.blacklist {
+        // Nobody waits for it: it is written again if this fails.
+        let blacklist = Arc::clone(blacklist);
+        tokio::spawn(async move { blacklist.write(token, remaining_ms).await });
+    }
     if !app.cluster.applied_everywhere(index, LOGOUT_PATIENCE).await {
         tracing::debug!(raft.index = index, "some nodes did not say that they know of a logout");
     }
@@ -197,7 +202,7 @@ pub(super) async fn verify(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Claims { player, registered, email, .. } = guard::token(&app, &headers)?;
+    let Claims { player, registered, email, .. } = guard::token(&app, &headers).await?;
     let data = TokenData { player_id: player.to_string(), is_registered: registered, email };
     Ok(json(StatusCode::OK, &Verified { success: true, valid: true, data }))
 }

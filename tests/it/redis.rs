@@ -1,4 +1,5 @@
 //! A Redis beside the cluster: what others see in it, and that nobody notices when it is away.
 
+mod blacklist;
 mod connection;
 mod registry;

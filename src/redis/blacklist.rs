@@ -1,0 +1,151 @@
+//! Revoked tokens (`auth:blacklist:*`, contract 7.3), in both directions.
+//!
+//! What this cluster revokes is decided in the log and written here for other services: at once by whoever was
+//! asked, and all of it by the leader whenever a Redis has come back or another node leads. What other services
+//! revoke is looked up here, remembered for [`FRESH_FOR`], and put into the log as soon as somebody comes with
+//! such a token: from then on it holds without Redis, too. While Redis is away the log alone decides.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use redis::{Pipeline, cmd};
+use serverv2_machine::{LogTime, TokenId};
+use serverv2_raft::Cluster;
+use tokio::time::{interval, sleep};
+use tracing::{debug, info};
+
+use super::{Operation, Redis, RedisError, keys};
+
+/// How long what Redis said of a token is remembered.
+const FRESH_FOR: Duration = Duration::from_secs(2);
+/// How many tokens are remembered; when all are fresh, all are forgotten.
+const TOKENS_MAX: usize = 20_000;
+/// How often it is looked whether all revocations have to be written again.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often all are written again for no reason: somebody may have removed one.
+const SWEEP: Duration = Duration::from_secs(600);
+/// Revocations written at once.
+const BATCH: usize = 200;
+/// Pause between two of them.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// See the module's text.
+pub struct Blacklist {
+    redis: Redis,
+    seen: Mutex<HashMap<TokenId, (Instant, bool)>>,
+}
+
+impl Blacklist {
+    /// The blacklist in this Redis.
+    pub fn new(redis: Redis) -> Arc<Self> {
+        Arc::new(Self { redis, seen: Mutex::default() })
+    }
+
+    /// Whether somebody has put this token there; false while Redis is away.
+    pub async fn has(&self, token: TokenId) -> bool {
+        let now = Instant::now();
+        if let Some((at, revoked)) = self.seen.lock().get(&token).copied()
+            && now.duration_since(at) < FRESH_FOR
+        {
+            return revoked;
+        }
+        let key = keys::revoked(self.redis.prefix(), &token);
+        match self.redis.call(Operation::Blacklist, cmd("EXISTS").arg(key)).await {
+            Ok(revoked) => {
+                self.remember(token, now, revoked);
+                revoked
+            }
+            Err(error) => {
+                debug!(%error, "the blacklist could not be asked");
+                false
+            }
+        }
+    }
+
+    fn remember(&self, token: TokenId, now: Instant, revoked: bool) {
+        let mut seen = self.seen.lock();
+        if seen.len() >= TOKENS_MAX {
+            seen.retain(|_, (at, _)| now.duration_since(*at) < FRESH_FOR);
+        }
+        if seen.len() >= TOKENS_MAX {
+            seen.clear();
+        }
+        seen.insert(token, (now, revoked));
+    }
+
+    /// A token of this cluster counts no more, for so long as its signature is good.
+    pub async fn write(&self, token: TokenId, remaining_ms: u64) {
+        let mut pipeline = redis::pipe();
+        add(&mut pipeline, self.redis.prefix(), token, remaining_ms);
+        let written: Result<(), RedisError> =
+            self.redis.pipe(Operation::Blacklist, &pipeline).await;
+        if let Err(error) = written {
+            debug!(%error, "a revocation is written once Redis is back");
+        }
+    }
+
+    /// Writes all that is revoked whenever it may be missing; leaders only.
+    pub async fn keep(self: Arc<Self>, cluster: Cluster) {
+        let mut written: Option<(u64, Instant)> = None;
+        let mut look = interval(LOOK);
+        loop {
+            look.tick().await;
+            let presence = self.redis.presence();
+            if !cluster.status().is_leader {
+                written = None;
+                continue;
+            }
+            let done = written.is_some_and(|(connection, at)| {
+                connection == presence.connection && at.elapsed() < SWEEP
+            });
+            if !presence.up || done {
+                continue;
+            }
+            match self.write_all(&cluster).await {
+                Ok(count) => {
+                    if count > 0 {
+                        info!(revocations = count, "the blacklist in Redis is complete");
+                    }
+                    written = Some((presence.connection, Instant::now()));
+                }
+                Err(error) => debug!(%error, "the blacklist could not be written"),
+            }
+        }
+    }
+
+    async fn write_all(&self, cluster: &Cluster) -> Result<usize, RedisError> {
+        let revoked: Vec<(TokenId, LogTime)> =
+            cluster.read(|machine, _| machine.revocations().collect()).value;
+        let now = cluster.log_time();
+        let spread = self.redis.info().is_some_and(|info| info.cluster);
+        // Each key of a Redis Cluster may be in another slot.
+        let batch = if spread { 1 } else { BATCH };
+        for some in revoked.chunks(batch) {
+            let mut pipeline = redis::pipe();
+            for (token, end) in some {
+                add(&mut pipeline, self.redis.prefix(), *token, end.ms_since(now));
+            }
+            let () = self.redis.pipe(Operation::Blacklist, &pipeline).await?;
+            sleep(PAUSE).await;
+        }
+        Ok(revoked.len())
+    }
+}
+
+fn add(pipeline: &mut Pipeline, prefix: &str, token: TokenId, remaining_ms: u64) {
+    if remaining_ms == 0 {
+        return;
+    }
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let wall = u64::try_from(wall).unwrap_or(u64::MAX);
+    let key = keys::revoked(prefix, &token);
+    pipeline.cmd("HSET").arg(&key).arg("jti").arg(token.as_str());
+    pipeline.arg("expiry").arg(wall.saturating_add(remaining_ms));
+    pipeline.arg("reason").arg("revoked").ignore();
+    pipeline.cmd("HSETNX").arg(&key).arg("revokedAt").arg(wall).ignore();
+    // Its largest value is far beyond any token's life.
+    let remaining = i64::try_from(remaining_ms).unwrap_or(i64::MAX / 2);
+    pipeline.cmd("PEXPIRE").arg(&key).arg(remaining).ignore();
+}

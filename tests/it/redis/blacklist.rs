@@ -1,0 +1,101 @@
+//! Revoked tokens, as other services see them, and those that other services revoke.
+
+use std::collections::BTreeMap;
+
+use hyper::Method;
+
+use crate::harness::cluster::Trio;
+use crate::harness::eventually;
+use crate::harness::redis::Redis;
+use crate::tokens::{Holder, by, refresh, refusal, verify, wanting_tokens};
+
+async fn trio(redis: &Redis) -> Trio {
+    Trio::start_with(|_, options| wanting_tokens(options).env("REDIS_URL", redis.url())).await
+}
+
+/// The id in a token.
+fn jti(token: &str) -> String {
+    let claims = token.split('.').nth(1).expect("a token has three parts");
+    let bytes = base64url(claims);
+    let claims: serde_json::Value = serde_json::from_slice(&bytes).expect("claims are JSON");
+    claims["jti"].as_str().expect("a token has an id").to_owned()
+}
+
+fn base64url(text: &str) -> Vec<u8> {
+    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let bits = text.chars().map(|char| DIGITS.find(char).expect("a digit") as u32);
+    let (mut bytes, mut waiting, mut count) = (Vec::new(), 0u32, 0);
+    for six in bits {
+        (waiting, count) = (waiting << 6 | six, count + 6);
+        if count >= 8 {
+            count -= 8;
+            bytes.push((waiting >> count & 255) as u8);
+        }
+    }
+    bytes
+}
+
+fn key(token: &str) -> String {
+    format!("arcadia:auth:blacklist:{}", jti(token))
+}
+
+fn revoked(redis: &Redis, token: &str) -> BTreeMap<String, String> {
+    redis.ask(redis::cmd("HGETALL").arg(key(token)))
+}
+
+async fn until_revoked(redis: &Redis, token: &str) {
+    let there = || async { revoked(redis, token) };
+    let told = eventually("the revocation", there, |told| !told.is_empty()).await;
+    assert_eq!(told["jti"], jti(token));
+    assert!(told["expiry"].parse::<u64>().ok() > told["revokedAt"].parse::<u64>().ok());
+    let expires: i64 = redis.ask(redis::cmd("PTTL").arg(key(token)));
+    assert!(expires > 0, "{expires}");
+}
+
+#[tokio::test]
+async fn a_logout_is_told_to_other_services_also_when_their_redis_was_away_or_has_lost_it() {
+    let mut redis = Redis::start().await;
+    let trio = trio(&redis).await;
+    let (ann, bob) = (Holder::of(&trio.nodes[0]).await, Holder::of(&trio.nodes[1]).await);
+    let logout = |holder: &Holder, at: usize| {
+        by(&holder.access, &trio.nodes[at], Method::POST, "/api/v1/auth/logout").send()
+    };
+    assert_eq!(logout(&ann, 1).await.status, 200);
+    until_revoked(&redis, &ann.access).await;
+
+    redis.kill();
+    assert_eq!(logout(&bob, 2).await.status, 200, "nobody waits for it");
+    for node in &trio.nodes {
+        assert_eq!(verify(&bob.access, node).await, 401, "it holds all the same");
+    }
+    redis.start_again().await;
+    until_revoked(&redis, &bob.access).await;
+    until_revoked(&redis, &ann.access).await;
+}
+
+#[tokio::test]
+async fn what_another_service_has_revoked_counts_nowhere_any_more_with_and_without_redis() {
+    let mut redis = Redis::start().await;
+    let trio = trio(&redis).await;
+    let ann = Holder::of(&trio.nodes[0]).await;
+    for node in &trio.nodes {
+        assert_eq!(verify(&ann.access, node).await, 200);
+    }
+    let () = redis.ask(
+        redis::cmd("HSET")
+            .arg(key(&ann.access))
+            .arg("jti")
+            .arg(jti(&ann.access))
+            .arg("reason")
+            .arg("kicked"),
+    );
+    let at_the_first = || verify(&ann.access, &trio.nodes[0]);
+    eventually("a refusal", at_the_first, |status| *status == 401).await;
+    redis.kill();
+    for node in &trio.nodes {
+        let known = || verify(&ann.access, node);
+        eventually("a refusal without Redis", known, |status| *status == 401).await;
+        assert_eq!(refusal(ann.dial(node)).await, "TOKEN_BLACKLISTED");
+        assert_eq!(refresh(&ann.refresh, node).await.0, 401);
+    }
+}
