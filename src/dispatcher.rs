@@ -20,10 +20,13 @@ use tokio::sync::watch;
 use tracing::field::display;
 use tracing::{Span, debug, info, warn};
 
-use crate::battle::host::{Audience, BattleHost, Cause, Ending, Opening};
+use self::reconcile::Place;
+use crate::battle::host::{Audience, BattleHost, Cause, Ending, Opening, Watcher};
 use crate::gateway::counters::Cut;
 use crate::gateway::socket::LocalSocket;
-use crate::gateway::wire::{Envelope, MatchSuccess, Opponent, Push};
+use crate::gateway::wire::{
+    Envelope, MatchSuccess, Opponent, OpponentDisconnected, OpponentReconnected, Push,
+};
 use crate::records::Records;
 use crate::reports::LocalReports;
 use crate::sessions::LocalSessions;
@@ -69,13 +72,13 @@ impl Acks {
 }
 
 /// Sockets of this node in the seats of a room.
-type Sockets = [Option<Arc<dyn Audience>>; 2];
+type Sockets = [Option<Watcher>; 2];
 
 const NOBODY: Sockets = [None, None];
 
-fn alone(seat: Seat, socket: Arc<LocalSocket>) -> Sockets {
+fn alone(seat: Seat, socket: Arc<LocalSocket>, returned: bool) -> Sockets {
     let mut sockets = NOBODY;
-    sockets[seat.index()] = Some(socket);
+    sockets[seat.index()] = Some(Watcher { audience: socket, returned });
     sockets
 }
 
@@ -187,10 +190,13 @@ impl Dispatcher {
                 self.host.home_moved(*room, *home);
             }
             Effect::PlayerProved { player } => self.records.forget(*player),
-            Effect::TicketAdded { .. }
-            | Effect::TicketRemoved { .. }
-            | Effect::SeatLost { .. }
-            | Effect::SeatBack { .. } => {}
+            Effect::TicketAdded { .. } | Effect::TicketRemoved { .. } => {}
+            Effect::SeatLost { room, player, opponent, grace_ms, .. } => {
+                self.tell_presence(opponent, *room, *player, Some(*grace_ms));
+            }
+            Effect::SeatBack { room, player, opponent, .. } => {
+                self.tell_presence(opponent, *room, *player, None);
+            }
             Effect::SessionEnded { socket, .. } => {
                 if let Some(local) = self.sessions.socket(socket) {
                     local.dismiss(Cut::Ended);
@@ -233,32 +239,58 @@ impl Dispatcher {
             });
             local.push(Push::MatchSuccess, &Envelope::Success { data });
         };
-        match self.sessions.room(session) {
+        let last = self.sessions.room(session).filter(|(last, _)| *last != room);
+        self.sessions.told(&local, room, seat);
+        match last {
             Some((last, _)) => self.host.after(last, move || tell(&local)),
             None => tell(&local),
         }
-        self.sessions.told(session, room, seat);
     }
 
-    /// A socket just became its session's current one: if the session has a battle, it watches. One that
-    /// is over can still be asked about for a while, here as on the nodes where it was played.
+    /// A socket just became its session's current one: if the session has a battle, it is told how things
+    /// stand there and watches from then on. A battle that is over can still be asked about for a while,
+    /// here as on the nodes where it was played.
     fn seat(&self, session: &SessionKey, local: &Arc<LocalSocket>) {
-        let seat = self.cluster.read(|machine, _| {
-            let (id, seat) = machine.seat_of(session)?;
-            let room = machine.room(id)?;
-            let result = room.end.and_then(|end| end.result);
-            Some((id, seat, room.is_live(), result.map(|(_, digest)| digest)))
-        });
-        match seat.value {
-            Some((room, seat, true, _)) => {
-                self.sessions.seated(session, room, seat);
-                self.open_room(room, alone(seat, local.clone()));
+        let place = self.cluster.read(|machine, _| reconcile::place(machine, session)).value;
+        let Some(Place { room, seat, opponent, name, ended, known, away_ms }) = place else {
+            return;
+        };
+        if let Some(digest) = ended {
+            self.open_room(room, NOBODY);
+            self.host.ended(room, Ending { digest, audience: Vec::new() });
+        } else if self.sessions.seated(local, room, seat) {
+            if !known {
+                // Perhaps he never heard of it: his node may have died between pairing and telling.
+                self.matched(session, room, seat, opponent, &name);
             }
-            Some((room, _, false, digest)) => {
-                self.open_room(room, NOBODY);
-                self.host.ended(room, Ending { digest, audience: Vec::new() });
-            }
-            None => {}
+            self.open_room(room, alone(seat, local.clone(), true));
+            self.tell_presence_after(session, room, opponent, away_ms);
+        }
+    }
+
+    /// Tells a session that its opponent is away, for so long at most, or is back; once each.
+    fn tell_presence(
+        &self,
+        session: &SessionKey,
+        room: RoomId,
+        opponent: PlayerId,
+        away_ms: Option<u64>,
+    ) {
+        if let Some(local) = self.sessions.left_alone(session, room, away_ms.is_some()) {
+            tell_presence(&local, opponent, away_ms);
+        }
+    }
+
+    /// The same, behind what the room's worker has been told before.
+    fn tell_presence_after(
+        &self,
+        session: &SessionKey,
+        room: RoomId,
+        opponent: PlayerId,
+        away_ms: Option<u64>,
+    ) {
+        if let Some(local) = self.sessions.left_alone(session, room, away_ms.is_some()) {
+            self.host.after(room, move || tell_presence(&local, opponent, away_ms));
         }
     }
 
@@ -280,7 +312,7 @@ impl Dispatcher {
     fn audience(&self, setup: &BattleSetup) -> Sockets {
         setup.players.each_ref().map(|SetupSeat { player, session, .. }| {
             let key = SessionKey { player: *player, session: session.clone() };
-            Some(self.sessions.current(&key)? as Arc<dyn Audience>)
+            Some(Watcher { audience: self.sessions.current(&key)?, returned: false })
         })
     }
 
@@ -314,5 +346,18 @@ impl Dispatcher {
 
     fn me(&self) -> NodeId {
         self.cluster.node()
+    }
+}
+
+fn tell_presence(local: &LocalSocket, opponent: PlayerId, away_ms: Option<u64>) {
+    match away_ms {
+        Some(grace_time_remaining) => local.push(
+            Push::OpponentDisconnected,
+            &OpponentDisconnected { disconnected_player_id: opponent, grace_time_remaining },
+        ),
+        None => local.push(
+            Push::OpponentReconnected,
+            &OpponentReconnected { reconnected_player_id: opponent },
+        ),
     }
 }

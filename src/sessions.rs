@@ -41,12 +41,16 @@ impl Drop for Arrival {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Seated {
     room: RoomId,
     seat: Seat,
-    /// It heard so from this node.
+    /// The socket that watches.
+    socket: SocketId,
+    /// The session heard from this node that it found a match there.
     told: bool,
+    /// The socket heard last that the opponent is away.
+    alone: bool,
 }
 
 #[derive(Default)]
@@ -163,15 +167,38 @@ impl LocalSessions {
         self.rooms.lock().get(session).is_some_and(|seated| seated.room == room && seated.told)
     }
 
-    /// The session sits in this room, whether it has heard so or not.
-    pub(crate) fn seated(&self, session: &SessionKey, room: RoomId, seat: Seat) {
-        let told = self.is_told(session, room);
-        self.rooms.lock().insert(session.clone(), Seated { room, seat, told });
+    /// The session's socket sits in this room, whether it has heard so or not. False if it did before.
+    pub(crate) fn seated(&self, local: &LocalSocket, room: RoomId, seat: Seat) -> bool {
+        let mut rooms = self.rooms.lock();
+        let known = rooms.get(&local.session).filter(|seated| seated.room == room);
+        if known.is_some_and(|seated| seated.socket == local.id) {
+            return false;
+        }
+        let told = known.is_some_and(|seated| seated.told);
+        let seated = Seated { room, seat, socket: local.id.clone(), told, alone: false };
+        rooms.insert(local.session.clone(), seated);
+        true
     }
 
     /// The session has been told that it found a match in this room.
-    pub(crate) fn told(&self, session: &SessionKey, room: RoomId, seat: Seat) {
-        self.rooms.lock().insert(session.clone(), Seated { room, seat, told: true });
+    pub(crate) fn told(&self, local: &LocalSocket, room: RoomId, seat: Seat) {
+        self.seated(local, room, seat);
+        if let Some(seated) = self.rooms.lock().get_mut(&local.session) {
+            seated.told = true;
+        }
+    }
+
+    /// The opponent in this room is away, or is not. The socket to be told, if that is news for it.
+    pub(crate) fn left_alone(
+        &self,
+        session: &SessionKey,
+        room: RoomId,
+        alone: bool,
+    ) -> Option<Arc<LocalSocket>> {
+        let local = self.current(session)?;
+        let mut rooms = self.rooms.lock();
+        let seated = rooms.get_mut(session).filter(|seated| seated.room == room)?;
+        (std::mem::replace(&mut seated.alone, alone) != alone).then_some(local)
     }
 }
 

@@ -25,6 +25,8 @@ const EVENTS: &[&str] = &[
     "opponentDisconnected",
     "opponentReconnected",
     "timerEvent",
+    "timerSnapshot",
+    "reconnectTest",
 ];
 
 struct Source {

@@ -21,7 +21,7 @@ use self::worker::Worker;
 use super::engines::Engines;
 use super::replica::{OnInput, Replica};
 
-pub use self::mailbox::{Cause, Ending, Opening};
+pub use self::mailbox::{Cause, Ending, Opening, Watcher};
 pub use super::replica::Audience;
 
 struct WorkerHandle {

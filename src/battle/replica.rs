@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::delta::Delta;
 use super::engine::{
     AnimationRequest, AnimationStart, Battle, BattleEngine, Call, Progress, Selection, SetupError,
-    Sink, Verdict, Viewer, Visible,
+    Sink, TimerState, Verdict, Viewer, Visible,
 };
 use super::message::{Message, OnWire};
 use super::view::BattleView;
@@ -34,6 +34,9 @@ pub trait Audience: Send + Sync {
     fn battle_event(&self, message: &OnWire<'_>);
     /// The room is over.
     fn room_closed(&self, room: RoomId);
+    /// Said first to a socket that came to a battle which was there before it: what follows goes on
+    /// from this state.
+    fn returned(&self, room: RoomId, state: &BattleView, timers: &[TimerState; 2]);
 }
 
 /// What an input came to here.
@@ -265,11 +268,24 @@ impl Replica {
         }
     }
 
-    /// A socket watches from this seat from now on; a former one of the seat no longer does.
-    pub fn attach(&mut self, seat: Seat, audience: Arc<dyn Audience>) {
-        let started = self.stage.messages > 0;
-        let seen = started.then(|| self.battle.view(Viewer::Player(seat)));
-        self.stage.viewpoints[seat.index()] = Some(Viewpoint { audience, seen });
+    /// A socket watches from this seat from now on; a former one of the seat no longer does. One that
+    /// watches already goes on. `returned`: it is told how things stand, with the clocks at this time.
+    pub fn attach(
+        &mut self,
+        seat: Seat,
+        audience: Arc<dyn Audience>,
+        returned: Option<(LogTime, WallTime)>,
+    ) {
+        let place = &mut self.stage.viewpoints[seat.index()];
+        if place.as_ref().is_some_and(|viewpoint| viewpoint.audience.id() == audience.id()) {
+            return;
+        }
+        let view = self.battle.view(Viewer::Player(seat));
+        if let Some((now, wall)) = returned {
+            audience.returned(self.room, &view, &self.battle.timers(now, wall));
+        }
+        let seen = (self.stage.messages > 0).then_some(view);
+        *place = Some(Viewpoint { audience, seen });
     }
 
     /// This socket no longer watches.
@@ -310,7 +326,7 @@ impl Replica {
     }
 
     /// Both players' clocks at this moment.
-    pub fn timers(&self, now: LogTime, wall: WallTime) -> [super::engine::TimerState; 2] {
+    pub fn timers(&self, now: LogTime, wall: WallTime) -> [TimerState; 2] {
         self.battle.timers(now, wall)
     }
 }

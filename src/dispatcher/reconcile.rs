@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use serverv2_machine::{
-    Digest, Input, Machine, NodeId, PlayerId, Rejection, Reply, RequestId, RoomId, Seat, SocketId,
+    Digest, Input, Machine, NodeId, PlayerId, Rejection, Reply, RequestId, RoomId, Seat,
+    SessionKey, SocketId,
 };
 use tracing::debug;
 
@@ -17,15 +18,17 @@ use crate::gateway::counters::Cut;
 use crate::gateway::socket::LocalSocket;
 
 /// Where a session sits, as its socket must know it.
-struct Place {
-    room: RoomId,
-    seat: Seat,
-    opponent: PlayerId,
-    name: Arc<str>,
+pub(super) struct Place {
+    pub(super) room: RoomId,
+    pub(super) seat: Seat,
+    pub(super) opponent: PlayerId,
+    pub(super) name: Arc<str>,
     /// The end, and the digest of a battle that was not aborted.
-    ended: Option<Option<Digest>>,
+    pub(super) ended: Option<Option<Digest>>,
     /// The player has been ready, so he has been told of this room.
-    known: bool,
+    pub(super) known: bool,
+    /// For how long the opponent may stay away, milliseconds; `None` if he is not.
+    pub(super) away_ms: Option<u64>,
 }
 
 /// What became of a socket.
@@ -92,7 +95,9 @@ impl Dispatcher {
     fn stays(&self, socket: &Arc<LocalSocket>, was_current: bool, place: Option<Place>) {
         let session = &socket.session;
         self.sessions.opened(session, &socket.id);
-        let Some(Place { room, seat, opponent, name, ended, known }) = place else { return };
+        let Some(Place { room, seat, opponent, name, ended, known, away_ms }) = place else {
+            return;
+        };
         // Who came back in the gap to the end of a battle knows of it.
         let untold = !known && !self.sessions.is_told(session, room);
         let untold = untold && (was_current || ended.is_none());
@@ -100,12 +105,14 @@ impl Dispatcher {
         if untold {
             self.matched(session, room, seat, opponent, &name);
         }
-        self.sessions.seated(session, room, seat);
+        self.sessions.seated(socket, room, seat);
         // Else it watches already, if it is to hear of the end.
         let watches = untold || ended.is_none();
-        self.open_room(room, if watches { alone(seat, socket.clone()) } else { NOBODY });
-        if let Some(digest) = ended {
-            self.host.ended(room, Ending { digest, audience: Vec::new() });
+        let watcher = || alone(seat, socket.clone(), !was_current);
+        self.open_room(room, if watches { watcher() } else { NOBODY });
+        match ended {
+            Some(digest) => self.host.ended(room, Ending { digest, audience: Vec::new() }),
+            None => self.tell_presence_after(session, room, opponent, away_ms),
         }
     }
 
@@ -134,17 +141,19 @@ fn standing(machine: &Machine, socket: &LocalSocket, me: NodeId) -> Standing {
     let is_current = |id: &SocketId, node: NodeId| *id == socket.id && node == me;
     match machine.session(&socket.session) {
         Some(session) if is_current(session.socket, session.node) => {
-            Standing::Current(place(machine, socket))
+            Standing::Current(place(machine, &socket.session))
         }
         Some(_) => Standing::Replaced,
         None => Standing::Gone,
     }
 }
 
-fn place(machine: &Machine, socket: &LocalSocket) -> Option<Place> {
-    let (id, seat) = machine.seat_of(&socket.session)?;
+/// Where a session sits: its live battle, else the newest that ended.
+pub(super) fn place(machine: &Machine, session: &SessionKey) -> Option<Place> {
+    let (id, seat) = machine.seat_of(session)?;
     let room = machine.room(id)?;
     let opponent = &room.setup.players[seat.opponent().index()];
+    let lost_until = room.seat(seat.opponent()).lost_until;
     let ready = |input: &Input| matches!(input, Input::Ready(by) if *by == seat);
     Some(Place {
         room: id,
@@ -153,5 +162,6 @@ fn place(machine: &Machine, socket: &LocalSocket) -> Option<Place> {
         name: opponent.name.clone(),
         ended: room.end.map(|end| end.result.map(|(_, digest)| digest)),
         known: room.inputs.iter().any(|input| ready(&input.input)),
+        away_ms: lost_until.map(|until| until.ms_since(machine.last_at())),
     })
 }

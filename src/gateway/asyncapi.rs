@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::wire::{
-    Event, HandshakeError, MatchSuccess, PONG, Push, RoomClosed, ServerState, Status,
+    BattleReconnect, Event, HandshakeError, MatchSuccess, OpponentDisconnected,
+    OpponentReconnected, PONG, Push, ReconnectTest, RoomClosed, ServerState, Status, TimerSnapshot,
 };
 use crate::battle::engine::{TimerConfig, TimerState};
 use crate::battle::schema::{self, NanoIdText, SelectionForm, TeamForm, WrappedForm};
@@ -121,6 +122,23 @@ fn told(push: Push) -> (&'static str, Option<Value>) {
             Some(json!({"$ref": "#/components/schemas/BattleMessage"})),
         ),
         Push::RoomClosed => ("A room is over.", Some(of::<RoomClosed>())),
+        Push::TimerSnapshot => (
+            "To a player who connects while his battle runs, first: the clocks.",
+            Some(of::<TimerSnapshot<'static>>()),
+        ),
+        Push::BattleReconnect => (
+            "To a player who connects while his battle runs: the state that the next delta changes.",
+            Some(of::<BattleReconnect<'static>>()),
+        ),
+        Push::ReconnectTest => (
+            "To a player who connects while his battle runs, last: all has been said.",
+            Some(of::<ReconnectTest>()),
+        ),
+        Push::OpponentDisconnected => (
+            "The opponent lost his connection; when the grace is over, he loses.",
+            Some(of::<OpponentDisconnected>()),
+        ),
+        Push::OpponentReconnected => ("The opponent is back.", Some(of::<OpponentReconnected>())),
     }
 }
 
@@ -273,6 +291,11 @@ fn schemas() -> Value {
     collect::<ServerState>(&mut found);
     collect::<MatchSuccess<'static>>(&mut found);
     collect::<RoomClosed>(&mut found);
+    collect::<TimerSnapshot<'static>>(&mut found);
+    collect::<BattleReconnect<'static>>(&mut found);
+    collect::<ReconnectTest>(&mut found);
+    collect::<OpponentDisconnected>(&mut found);
+    collect::<OpponentReconnected>(&mut found);
     collect::<crate::battle::message::Event>(&mut found);
     let mut schemas: Map<String, Value> = found
         .into_iter()

@@ -18,9 +18,13 @@ use tracing::{debug, info};
 
 use super::counters::Cut;
 use super::transport::Cutter;
-use super::wire::{Envelope, Event, Push, Refusal, RoomClosed};
+use super::wire::{
+    BattleReconnect, Envelope, Event, Push, ReconnectTest, Refusal, RoomClosed, TimerSnapshot,
+};
+use crate::battle::engine::TimerState;
 use crate::battle::host::Audience;
 use crate::battle::message::OnWire;
+use crate::battle::view::BattleView;
 
 /// Who was let in.
 pub(crate) struct Visitor {
@@ -155,6 +159,12 @@ impl Audience for LocalSocket {
 
     fn room_closed(&self, room: RoomId) {
         self.push(Push::RoomClosed, &RoomClosed { room_id: room });
+    }
+
+    fn returned(&self, room: RoomId, state: &BattleView, timers: &[TimerState; 2]) {
+        self.push(Push::TimerSnapshot, &TimerSnapshot { snapshots: timers });
+        self.push(Push::BattleReconnect, &BattleReconnect::new(room, state));
+        self.push(Push::ReconnectTest, &ReconnectTest::at(crate::random::wall_ms()));
     }
 }
 

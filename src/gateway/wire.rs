@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serverv2_machine::{PlayerId, RoomId};
 use utoipa::ToSchema;
 
+use crate::battle::engine::TimerState;
 use crate::battle::schema::NanoIdText;
+use crate::battle::view::BattleView;
 
 /// What a client may send (contract 3.5). Events with other names are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +126,7 @@ impl Event {
     }
 }
 
-/// What the server sends unasked (contract 3.6).
+/// What the server sends unasked (contract 3.6, 3.10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Push {
     /// Application heartbeat.
@@ -137,12 +139,32 @@ pub(crate) enum Push {
     BattleEvent,
     /// A room is over.
     RoomClosed,
+    /// To who came back to a battle: the clocks as they are.
+    TimerSnapshot,
+    /// To who came back to a battle: the battle as it is.
+    BattleReconnect,
+    /// To who came back to a battle: that was all.
+    ReconnectTest,
+    /// The opponent is away, and may come back.
+    OpponentDisconnected,
+    /// The opponent is back.
+    OpponentReconnected,
 }
 
 impl Push {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Ping, Self::UpdateState, Self::MatchSuccess, Self::BattleEvent, Self::RoomClosed];
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Ping,
+        Self::UpdateState,
+        Self::MatchSuccess,
+        Self::BattleEvent,
+        Self::RoomClosed,
+        Self::TimerSnapshot,
+        Self::BattleReconnect,
+        Self::ReconnectTest,
+        Self::OpponentDisconnected,
+        Self::OpponentReconnected,
+    ];
 
     /// Its name on the wire.
     pub(crate) fn name(self) -> &'static str {
@@ -152,6 +174,11 @@ impl Push {
             Self::MatchSuccess => "matchSuccess",
             Self::BattleEvent => "battleEvent",
             Self::RoomClosed => "roomClosed",
+            Self::TimerSnapshot => "timerSnapshot",
+            Self::BattleReconnect => "battleReconnect",
+            Self::ReconnectTest => "reconnectTest",
+            Self::OpponentDisconnected => "opponentDisconnected",
+            Self::OpponentReconnected => "opponentReconnected",
         }
     }
 }
@@ -236,6 +263,67 @@ pub(crate) struct Opponent<'a> {
 pub(crate) struct RoomClosed {
     #[schema(value_type = NanoIdText)]
     pub(crate) room_id: RoomId,
+}
+
+/// The argument of [`Push::TimerSnapshot`].
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TimerSnapshot<'a> {
+    /// A's clocks, then B's.
+    pub(crate) snapshots: &'a [TimerState; 2],
+}
+
+/// The argument of [`Push::BattleReconnect`].
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BattleReconnect<'a> {
+    #[schema(value_type = NanoIdText)]
+    room_id: RoomId,
+    /// Always: the client goes to its battle's page.
+    should_redirect: bool,
+    /// Always `active`.
+    battle_state: &'static str,
+    /// What the next delta changes.
+    full_battle_state: &'a BattleView,
+}
+
+impl<'a> BattleReconnect<'a> {
+    /// Back in this room, where this is the state.
+    pub(crate) fn new(room_id: RoomId, full_battle_state: &'a BattleView) -> Self {
+        Self { room_id, should_redirect: true, battle_state: "active", full_battle_state }
+    }
+}
+
+/// The argument of [`Push::ReconnectTest`].
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReconnectTest {
+    message: &'static str,
+    /// Wall-clock milliseconds.
+    timestamp: u64,
+}
+
+impl ReconnectTest {
+    /// Said at this time.
+    pub(crate) fn at(timestamp: u64) -> Self {
+        Self { message: "Connection test after reconnect", timestamp }
+    }
+}
+
+/// The argument of [`Push::OpponentDisconnected`].
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OpponentDisconnected {
+    #[schema(value_type = NanoIdText)]
+    pub(crate) disconnected_player_id: PlayerId,
+    /// Milliseconds until the absent player loses.
+    pub(crate) grace_time_remaining: u64,
+}
+
+/// The argument of [`Push::OpponentReconnected`].
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OpponentReconnected {
+    #[schema(value_type = NanoIdText)]
+    pub(crate) reconnected_player_id: PlayerId,
 }
 
 /// Counts of the whole cluster (contract 3.5.1).

@@ -7,7 +7,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use crate::harness::socket::events;
-use crate::harness::{Client, Dial, Duel, Http, Server, guest};
+use crate::harness::{Client, Dial, Duel, Fighter, Http, Server, guest};
 
 /// The document of the events.
 struct Events(Value);
@@ -86,7 +86,8 @@ async fn all_that_is_said_in_a_battle_is_described() {
     let refused = idle.ask("joinMatchmaking", &[json!({"name": "", "team": []})]).await;
     document.assert_fits("acknowledgements", "joinMatchmaking", &refused);
 
-    let duel = Duel::started(&server).await;
+    let mut duel = Duel::started(&server).await;
+    let asked = duel.a.message("TURN_ACTION").await.sequence;
     for fighter in [&duel.a, &duel.b] {
         document.takes("joinMatchmaking", &fighter.team);
         document.takes("joinMatchmaking", &json!({"playerSchema": fighter.team}));
@@ -104,7 +105,15 @@ async fn all_that_is_said_in_a_battle_is_described() {
     let ended = json!({"animationId": started["data"], "actualDuration": 1});
     document.takes("endAnimation", &ended);
     duel.a.client.emit("endAnimation", &[ended]).await;
-    duel.play(3, -1, false).await;
+    // One of them goes away for a while.
+    let Duel { a, b: Fighter { id, session, team, client }, room } = duel;
+    client.cut();
+    a.client.event("opponentDisconnected").await;
+    let client = Dial::player(&server, &id).session(&session).open().await;
+    a.client.event("opponentReconnected").await;
+    client.event("reconnectTest").await;
+    duel = Duel { a, b: Fighter { id, session, team, client }, room };
+    duel.play(3, asked, true).await;
 
     let mut heard = BTreeSet::new();
     for client in [&duel.a.client, &duel.b.client] {

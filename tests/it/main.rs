@@ -28,6 +28,7 @@ mod metrics;
 mod openapi;
 mod powercut;
 mod queue;
+mod reconnect;
 mod redis;
 mod reports;
 mod rest;

@@ -78,6 +78,12 @@ pub enum Effect {
         room: RoomId,
         /// Which side.
         seat: Seat,
+        /// Who is away.
+        player: PlayerId,
+        /// Who sits on the other side and is told.
+        opponent: SessionKey,
+        /// Time to come back, milliseconds.
+        grace_ms: u64,
     },
     /// A seat's session is connected again.
     SeatBack {
@@ -85,6 +91,10 @@ pub enum Effect {
         room: RoomId,
         /// Which side.
         seat: Seat,
+        /// Who is back.
+        player: PlayerId,
+        /// Who sits on the other side and is told.
+        opponent: SessionKey,
     },
     /// A battle got an input.
     InputAppended {
@@ -174,8 +184,8 @@ impl fmt::Display for Effect {
             Self::SeatBound { room, seat, session } => {
                 write!(f, "seat-bound {room} {seat} to {session}")
             }
-            Self::SeatLost { room, seat } => write!(f, "seat-lost {room} {seat}"),
-            Self::SeatBack { room, seat } => write!(f, "seat-back {room} {seat}"),
+            Self::SeatLost { room, seat, .. } => write!(f, "seat-lost {room} {seat}"),
+            Self::SeatBack { room, seat, .. } => write!(f, "seat-back {room} {seat}"),
             Self::InputAppended { room, input } => {
                 write!(f, "input {room} #{} {}", input.number, input.input)
             }

@@ -106,8 +106,9 @@ impl Machine {
         let deadline = turn.now.plus_ms(grace_ms);
         let lost = Lost { deadline, address: Arc::clone(&was.address), siblings };
         room.seat_mut(seat).presence = Presence::Lost(lost);
+        let opponent = room.seat(seat.opponent()).session.clone();
         self.due.add(deadline, Due::Grace(id, seat));
-        turn.emit(Effect::SeatLost { room: id, seat });
+        turn.emit(Effect::SeatLost { room: id, seat, player: key.player, opponent, grace_ms });
     }
 
     /// A session is connected: it gets its lost seat back, or another session's that it may have.
@@ -128,8 +129,9 @@ impl Machine {
         }
         if let Some(deadline) = room.seat(seat).lost().map(|lost| lost.deadline) {
             room.seat_mut(seat).presence = Presence::Here;
+            let opponent = room.seat(seat.opponent()).session.clone();
             self.due.cancel(deadline, Due::Grace(id, seat));
-            turn.emit(Effect::SeatBack { room: id, seat });
+            turn.emit(Effect::SeatBack { room: id, seat, player: key.player, opponent });
         }
         Some((id, seat))
     }

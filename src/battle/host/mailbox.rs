@@ -43,7 +43,16 @@ pub struct Opening {
     /// The node that proposes first.
     pub home: NodeId,
     /// Sockets of this node that watch from here on, A's and B's.
-    pub audience: [Option<Arc<dyn Audience>>; 2],
+    pub audience: [Option<Watcher>; 2],
+}
+
+/// A socket that sits down.
+#[derive(Clone)]
+pub struct Watcher {
+    /// Which.
+    pub audience: Arc<dyn Audience>,
+    /// The battle was there before it: it is told first how things stand.
+    pub returned: bool,
 }
 
 /// How a battle ended.
@@ -83,7 +92,13 @@ impl Cause {
 pub(super) struct Newcomer {
     /// The last input of which it hears nothing.
     pub(super) after: u32,
-    pub(super) audience: Arc<dyn Audience>,
+    pub(super) watcher: Watcher,
+}
+
+impl Newcomer {
+    fn id(&self) -> &SocketId {
+        self.watcher.audience.id()
+    }
 }
 
 /// What a worker has to do for one room. The fields are in the order in which it does so.
@@ -122,9 +137,12 @@ impl Letter {
         for later in std::mem::replace(&mut self.inputs, inputs) {
             self.input(later);
         }
-        for (place, audience) in self.newcomers.iter_mut().zip(audience) {
-            if let Some(audience) = audience {
-                *place = Some(Newcomer { after, audience });
+        for (place, watcher) in self.newcomers.iter_mut().zip(audience) {
+            let Some(watcher) = watcher else { continue };
+            let newcomer = Newcomer { after, watcher };
+            // Who sat down before in this letter has heard nothing yet, and must miss nothing.
+            if place.as_ref().is_none_or(|seated| seated.id() != newcomer.id()) {
+                *place = Some(newcomer);
             }
         }
         self.setup = Some(setup);

@@ -14,13 +14,14 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::timeout;
 
 use super::mailbox::{Letter, Mailbox, QUESTIONS_MAX};
-use super::{Audience, BattleHost, Cause, Ending, Opening};
+use super::{Audience, BattleHost, Cause, Ending, Opening, Watcher};
 use crate::app::testing::Node;
 use crate::battle::builtin::tests::sample_setup;
-use crate::battle::engine::Verdict;
+use crate::battle::engine::{TimerState, Verdict};
 use crate::battle::engines::Engines;
 use crate::battle::message::OnWire;
 use crate::battle::replica::InputResult;
+use crate::battle::view::BattleView;
 
 /// How long something is waited for that must come.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -89,6 +90,12 @@ impl Audience for Socket {
     fn room_closed(&self, _: RoomId) {
         self.heard.send(Heard::Closed).unwrap();
     }
+
+    fn returned(&self, _: RoomId, _: &BattleView, _: &[TimerState; 2]) {}
+}
+
+fn watcher(socket: Arc<Socket>) -> Watcher {
+    Watcher { audience: socket, returned: false }
 }
 
 /// Everything up to the sequel.
@@ -127,7 +134,7 @@ impl Stage {
     }
 
     fn open(&self, inputs: &[NumberedInput], audience: [Option<&Arc<Socket>>; 2]) {
-        let audience = audience.map(|socket| Some(socket?.clone() as Arc<dyn Audience>));
+        let audience = audience.map(|socket| Some(watcher(socket?.clone())));
         let (setup, inputs) = (Arc::new(sample_setup()), inputs.to_vec());
         self.host.open(room('r'), Opening { setup, inputs, home: HOME, audience });
     }
@@ -279,7 +286,7 @@ async fn the_sockets_of_a_battle_that_cannot_be_played_here_are_told_once_that_i
     let setup = sample_setup();
     let pack = PackRef { engine: "unheard/1".into(), ..setup.pack };
     let setup = Arc::new(BattleSetup { pack, ..setup });
-    let audience = [Some(a.clone() as Arc<dyn Audience>), None];
+    let audience = [Some(watcher(a.clone())), None];
     stage.host.open(room('r'), Opening { setup, inputs: Vec::new(), home: HOME, audience });
     stage.inputs(&battle());
     // By the state, then by the feed.
@@ -327,7 +334,7 @@ async fn a_replica_that_missed_inputs_gets_them_from_the_state() {
     let inputs = &battle()[..2];
     let (room, setup) = replicated(&stage, inputs).await;
     let (a, hears_a) = Socket::new("a");
-    let audience = [Some(a as Arc<dyn Audience>), None];
+    let audience = [Some(watcher(a)), None];
     stage.host.open(room, Opening { setup, inputs: Vec::new(), home: HOME, audience });
     stage.host.input(room, inputs[1].clone(), CAUSE);
     let first = hears_a.recv_timeout(DEADLINE).unwrap();
@@ -341,7 +348,7 @@ async fn an_end_right_behind_a_gap_is_told_after_what_the_gap_left_out() {
     let (room, setup) = replicated(&stage, &inputs).await;
     let (a, hears_a) = Socket::new("a");
     let release = stage.hang();
-    let audience = [Some(a.clone() as Arc<dyn Audience>), None];
+    let audience = [Some(watcher(a.clone())), None];
     stage.host.open(room, Opening { setup, inputs: Vec::new(), home: HOME, audience });
     stage.host.input(room, inputs[0].clone(), CAUSE);
     stage.host.compare_all();
@@ -358,7 +365,7 @@ async fn what_is_to_be_said_behind_a_room_is_said_behind_what_a_gap_left_out_of_
     let (room, setup) = replicated(&stage, &inputs).await;
     let (a, hears_a) = Socket::new("a");
     let release = stage.hang();
-    let audience = [Some(a.clone() as Arc<dyn Audience>), None];
+    let audience = [Some(watcher(a.clone())), None];
     stage.host.open(room, Opening { setup, inputs: Vec::new(), home: HOME, audience });
     stage.host.compare_all();
     stage.host.after(room, move || a.heard.send(Heard::Sequel).unwrap());

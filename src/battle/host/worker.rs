@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serverv2_machine::{
     AbortBattle, BattleSetup, Command, Digest, EndBattle, LogTime, NodeId, NumberedInput, RoomId,
-    Seat, SocketId, TickBattle,
+    Seat, SocketId, TickBattle, WallTime,
 };
 use serverv2_raft::Cluster;
 use tracing::field::display;
@@ -16,7 +16,7 @@ use tracing::{Span, debug, error, info, warn};
 
 use super::super::engines::Engines;
 use super::super::replica::Replica;
-use super::mailbox::{Cause, Ending, Letter, Mailbox, Newcomer};
+use super::mailbox::{Cause, Ending, Letter, Mailbox, Newcomer, Watcher};
 
 /// How much battles stand back behind sockets and consensus, in steps of `nice`.
 const WORKER_NICENESS: i32 = 5;
@@ -210,11 +210,14 @@ impl Worker {
         let seats = Seat::BOTH.into_iter().zip(newcomers);
         let mut newcomers: Vec<_> = seats.filter_map(|(seat, it)| Some((seat, it?))).collect();
         newcomers.sort_by_key(|(_, newcomer)| newcomer.after);
-        for (seat, Newcomer { after, audience }) in newcomers {
+        for (seat, Newcomer { after, watcher: Watcher { audience, returned } }) in newcomers {
             let before = inputs.partition_point(|input| input.number <= after);
             self.consume(id, &inputs[..before], causes);
+            let now = || (self.cluster.log_time(), WallTime(crate::random::wall_ms()));
             match self.rooms.get_mut(&id) {
-                Some(room) if !room.ended => room.replica.attach(seat, audience),
+                Some(room) if !room.ended => {
+                    room.replica.attach(seat, audience, returned.then(now));
+                }
                 // The end was found in the state before it came by the feed.
                 Some(room) if !room.told.contains(audience.id()) => {
                     audience.room_closed(id);

@@ -51,10 +51,10 @@ impl Model {
                 *last += 1;
                 prop_assert_eq!(input.number, *last);
             }
-            Effect::SeatLost { room, seat } => {
+            Effect::SeatLost { room, seat, .. } => {
                 prop_assert!(self.lost.insert((*room, *seat)), "lost twice");
             }
-            Effect::SeatBack { room, seat } => {
+            Effect::SeatBack { room, seat, .. } => {
                 prop_assert!(self.lost.remove(&(*room, *seat)), "back without a loss");
             }
             Effect::BattleEnded { room, .. } => {

@@ -170,7 +170,30 @@ export function tests() {
     close()
   })
 
-  test('3.10 (later) battleReconnect, opponentDisconnected, opponentReconnected', {
-    todo: 'later additions, not built',
+  test('3.10 who comes back is told how things stand, in order, and the opponent hears of both', async () => {
+    const { a, b, room, close } = await duel()
+    a.close()
+    const { arg: gone } = await b.connection.push('opponentDisconnected')
+    assert.equal(gone.disconnectedPlayerId, a.id)
+    assert.ok(gone.graceTimeRemaining > 0 && gone.graceTimeRemaining <= 60_000, gone.graceTimeRemaining)
+    await a.connect({ node: anyNode(a.among, a.connection.node) })
+    const { arg: back } = await b.connection.push('opponentReconnected')
+    assert.deepEqual(back, { reconnectedPlayerId: a.id })
+    const names = ['timerSnapshot', 'battleReconnect', 'reconnectTest']
+    const told = await Promise.all(names.map(name => a.connection.push(name)))
+    assert.ok(told[0].at <= told[1].at && told[1].at <= told[2].at)
+    assert.equal(told[0].arg.snapshots.length, 2)
+    assert.equal(typeof told[0].arg.snapshots[0].remainingTotalTime, 'number')
+    assert.equal(typeof told[2].arg.timestamp, 'number')
+    const { fullBattleState, ...head } = told[1].arg
+    assert.deepEqual(head, { roomId: room, shouldRedirect: true, battleState: 'active' })
+    assert.deepEqual(fullBattleState, await a.ok('getState'))
+    // What follows goes on from that state.
+    const { sequenceId, ...state } = fullBattleState
+    Object.assign(a, { state, sequence: sequenceId })
+    await Promise.all([a.choose(), b.choose()])
+    await Promise.all([a.type('TURN_END', sequenceId), b.type('TURN_END', sequenceId)])
+    await a.checkState()
+    close()
   })
 }

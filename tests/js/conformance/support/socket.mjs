@@ -16,6 +16,11 @@ const PUSHES = [
   'battleEventBatch',
   'matchmakingError',
   'timerEvent',
+  'timerSnapshot',
+  'battleReconnect',
+  'reconnectTest',
+  'opponentDisconnected',
+  'opponentReconnected',
 ]
 /** Below the 20 events a second with a burst of 60 that a server may allow a socket. */
 const PACE = { perMs: 18 / 1000, burst: 45 }
