@@ -190,7 +190,9 @@ impl Dispatcher {
                 self.host.home_moved(*room, *home);
             }
             Effect::PlayerProved { player } => self.records.forget(*player),
-            Effect::TicketAdded { .. } | Effect::TicketRemoved { .. } => {}
+            Effect::TicketAdded { .. }
+            | Effect::TicketRemoved { .. }
+            | Effect::DigestStated { .. } => {}
             Effect::SeatLost { room, player, opponent, grace_ms, .. } => {
                 self.tell_presence(opponent, *room, *player, Some(*grace_ms));
             }

@@ -37,6 +37,8 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(30);
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Time for requests in flight to be answered once the server stops.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
+/// Time for the log to say that this node is about to go.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 /// Time for another node to take the lead.
 const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
 /// Time for the log to say that this node is gone.
@@ -80,10 +82,14 @@ pub async fn run(listener: TcpListener, app: Arc<App>, stop: impl Future<Output 
     }
 }
 
-/// Before a node of several stops: balancers are told, another node leads, clients go elsewhere a few at a
+/// Before a node of several stops: balancers are told, other nodes are the homes of its battles, another one leads, clients go elsewhere a few at a
 /// time, and the others take over what this one did.
 async fn make_way(app: &App) {
     let settings = &app.settings;
+    // First of all: those who play on hear of their next choices by nodes that stay.
+    if !app.cluster.drain(DRAIN_PATIENCE).await {
+        warn!("the homes of battles stay here until this node is gone");
+    }
     sleep(settings.drain_notice).await;
     // What is proposed meanwhile is answered by whoever leads then.
     if let Some(leader) = app.cluster.hand_over(HAND_OVER_PATIENCE).await {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serverv2_machine::limits::ANSWERS_PER_NODE_MAX;
 use serverv2_machine::{
-    Command, Incarnation, LogTime, Machine, NodeGone, NodeId, Records, Rejection, Reply, Request,
-    RequestId, ScopedKey,
+    Command, DrainNode, Incarnation, LogTime, Machine, NodeGone, NodeId, Records, Rejection, Reply,
+    Request, RequestId, ScopedKey,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
@@ -260,6 +260,14 @@ impl Cluster {
         let handing = async move { succession::hand_over(&raft, own, patience).await };
         // On the runtime of consensus, whose timers openraft uses.
         self.0.handle.spawn(handing).await.ok().flatten().map(NodeId)
+    }
+
+    /// Says that this process is about to stop: it is no home of battles any more, and all else goes on.
+    /// False if that is not in the log within `patience`.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        let (node, incarnation) = (self.node(), self.incarnation());
+        let drained = self.propose(DrainNode { node, incarnation }, None);
+        matches!(tokio::time::timeout(patience, drained).await, Ok(Ok(_)))
     }
 
     /// Says goodbye: this process is counted out at once, so that others take over what it did. Nothing more

@@ -20,6 +20,7 @@ mod fuzz;
 mod grace;
 mod handshake;
 mod heartbeat;
+mod homes;
 mod kept;
 mod load;
 mod logs;

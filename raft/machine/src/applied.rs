@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::battles::StateDigest;
 use crate::codes::{BindEmail, CheckCode, CreateCode, RecoverPlayer, UnbindEmail};
 use crate::command::{
-    AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command,
-    CreateGuestWithTokens, CreatePlayer, EndBattle, EndSessions, JoinQueue, LeaveQueue, NodeGone,
-    NodeUp, OpenSession, RaiseLevel, RefreshTokens, RenamePlayer, Request, RevokeToken, Tick,
-    TickBattle,
+    AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command, CreatePlayer,
+    EndBattle, EndSessions, JoinQueue, LeaveQueue, NodeGone, NodeUp, OpenSession, RaiseLevel,
+    RenamePlayer, Request, Tick, TickBattle,
 };
 use crate::effect::Effect;
 use crate::ids::{RequestId, RoomId, Seat};
+use crate::nodes::DrainNode;
 use crate::outside::{IssueTokens, OpenSessionOutside, RefreshTokensOutside, SetRecords};
 use crate::records::Player;
 use crate::reports::{CloseStaleReports, ExpireReports, SetReports, StoreReport, Swept};
-use crate::tokens::TokenPair;
+use crate::tokens::{CreateGuestWithTokens, RefreshTokens, RevokeToken, TokenPair};
 
 /// The result of one proposal, the same on every node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -380,6 +381,8 @@ requests! {
     StoreReport => Done,
     ExpireReports => Swept,
     CloseStaleReports => Swept,
+    DrainNode => Done,
+    StateDigest => Done,
 }
 
 replies! {

@@ -8,6 +8,10 @@
 //! A `Leave` is always the last input: engines end at it. Refusing what comes later (`BattleOver`)
 //! keeps an opponent from overtaking the end again and again.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use crate::applied::{Done, Numbered, Rejection};
 use crate::command::{AbortBattle, AppendInput, EndBattle, TickBattle};
 use crate::due::Due;
@@ -21,6 +25,27 @@ use crate::limits::{
 use crate::machine::{Machine, Turn};
 use crate::rooms::{End, Room};
 use crate::seats::Presence;
+
+/// What a replica makes of a battle up to one of its inputs, for the other replicas to compare theirs
+/// with. Changes nothing: the machine can't tell who is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateDigest {
+    /// Which room.
+    pub room: RoomId,
+    /// Number of the input.
+    pub number: u32,
+    /// Of all events up to it.
+    pub digest: Digest,
+    /// Whether the replica was rebuilt from the inputs because it differed.
+    pub rebuilt: bool,
+}
+
+impl fmt::Display for StateDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { room, number, digest, rebuilt } = self;
+        write!(f, "state-digest {room} #{number} {digest} rebuilt={rebuilt}")
+    }
+}
 
 impl Room {
     /// Whether somebody left: the battle only waits for its end to be recorded.
@@ -79,6 +104,24 @@ impl Machine {
     ) -> Result<Done, Rejection> {
         self.battle_after(c.room, c.after)?;
         self.finish(turn, c.room, None);
+        Ok(Done)
+    }
+
+    pub(crate) fn state_digest(
+        &self,
+        turn: &mut Turn<'_>,
+        c: StateDigest,
+    ) -> Result<Done, Rejection> {
+        if self.open_battle(c.room)?.last_number() < c.number {
+            return Err(Rejection::InputInvalid);
+        }
+        turn.emit(Effect::DigestStated {
+            room: c.room,
+            by: turn.request.node,
+            number: c.number,
+            digest: c.digest,
+            rebuilt: c.rebuilt,
+        });
         Ok(Done)
     }
 

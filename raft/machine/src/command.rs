@@ -10,16 +10,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::applied::{Reply, Unexpected};
+use crate::battles::StateDigest;
 use crate::clock::{LogTime, WallTime};
 use crate::codes::{BindEmail, CheckCode, CreateCode, RecoverPlayer, UnbindEmail};
 use crate::ids::{
     ClientKey, Incarnation, NodeId, PlayerId, RequestId, RoomId, SessionId, SessionKey, SocketId,
-    TokenId,
 };
 use crate::input::{Clocks, Digest, Input, Outcome, PackRef};
+use crate::nodes::DrainNode;
 use crate::outside::{IssueTokens, OpenSessionOutside, RefreshTokensOutside, SetRecords};
 use crate::reports::{CloseStaleReports, ExpireReports, SetReports, StoreReport};
-use crate::tokens::Lifetimes;
+use crate::tokens::{CreateGuestWithTokens, RefreshTokens, RevokeToken};
 
 /// One log entry: proposals in the order in which they are applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +115,8 @@ pub enum Command {
     StoreReport(StoreReport),
     ExpireReports(ExpireReports),
     CloseStaleReports(CloseStaleReports),
+    DrainNode(DrainNode),
+    StateDigest(StateDigest),
 }
 
 impl Command {
@@ -153,6 +156,8 @@ impl Command {
             Self::StoreReport(_) => 26,
             Self::ExpireReports(_) => 27,
             Self::CloseStaleReports(_) => 28,
+            Self::DrainNode(_) => 34,
+            Self::StateDigest(_) => 35,
         }
     }
 
@@ -329,37 +334,6 @@ pub struct AbortBattle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick;
 
-/// Exchange a refresh token for a new pair (see `tokens.rs`). Its signature and its expiry were checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefreshTokens {
-    /// Whose token it is.
-    pub player: PlayerId,
-    /// The token's id.
-    pub token: TokenId,
-    /// How long it would be valid still, milliseconds.
-    pub remaining_ms: u64,
-    /// How long the new pair is valid.
-    pub lifetimes: Lifetimes,
-}
-
-/// Accept this token no longer, nor any other of its family. It may be revoked already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RevokeToken {
-    /// The token's id.
-    pub token: TokenId,
-    /// How long it would be valid still, milliseconds.
-    pub remaining_ms: u64,
-}
-
-/// A new guest account that proves by token to be itself, and its first pair.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreateGuestWithTokens {
-    /// The account.
-    pub guest: CreatePlayer,
-    /// How long the pair is valid.
-    pub lifetimes: Lifetimes,
-}
-
 /// Somebody wants a player's connections gone. For the game it is as if the player had left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndSessions {
@@ -399,13 +373,10 @@ display! {
     EndBattle(c, f) write!(f, "end-battle {} after={} {} digest={}", c.room, c.after, c.outcome, c.digest);
     AbortBattle(c, f) write!(f, "abort-battle {} after={}", c.room, c.after);
     Tick(_c, f) f.write_str("tick");
-    RefreshTokens(c, f) write!(f, "refresh-tokens {} of {} left={}ms {}", c.token, c.player, c.remaining_ms, c.lifetimes);
-    CreateGuestWithTokens(c, f) write!(f, "{} with tokens {}", c.guest, c.lifetimes);
     EndSessions(c, f) match &c.session {
         Some(session) => write!(f, "end-sessions {}:{session} grace={}ms", c.player, c.grace_ms),
         None => write!(f, "end-sessions {} grace={}ms", c.player, c.grace_ms),
     };
-    RevokeToken(c, f) write!(f, "revoke-token {} left={}ms", c.token, c.remaining_ms);
 }
 
 impl fmt::Display for Command {
@@ -444,6 +415,8 @@ impl fmt::Display for Command {
             Self::StoreReport(c) => c.fmt(f),
             Self::ExpireReports(c) => c.fmt(f),
             Self::CloseStaleReports(c) => c.fmt(f),
+            Self::DrainNode(c) => c.fmt(f),
+            Self::StateDigest(c) => c.fmt(f),
         }
     }
 }

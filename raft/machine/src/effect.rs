@@ -103,6 +103,19 @@ pub enum Effect {
         /// What.
         input: NumberedInput,
     },
+    /// A replica says what it makes of a battle up to this input; who makes something else of it differs.
+    DigestStated {
+        /// Which room.
+        room: RoomId,
+        /// Whose replica.
+        by: NodeId,
+        /// Number of the input.
+        number: u32,
+        /// Of all events up to it.
+        digest: Digest,
+        /// Whether the replica was rebuilt because it differed.
+        rebuilt: bool,
+    },
     /// A battle's end is recorded; its players are free. `roomClosed` follows from this.
     BattleEnded {
         /// Which room.
@@ -188,6 +201,9 @@ impl fmt::Display for Effect {
             Self::SeatBack { room, seat, .. } => write!(f, "seat-back {room} {seat}"),
             Self::InputAppended { room, input } => {
                 write!(f, "input {room} #{} {}", input.number, input.input)
+            }
+            Self::DigestStated { room, by, number, rebuilt, .. } => {
+                write!(f, "digest-stated {room} #{number} by {by} rebuilt={rebuilt}")
             }
             Self::BattleEnded { room, outcome: Some(outcome), .. } => {
                 write!(f, "battle-ended {room} {outcome}")

@@ -75,16 +75,16 @@ pub use applied::{
     Abandoned, Applied, AppliedEntry, Done, Ended, Issued, Numbered, Opened, Queued, Rejection,
     Reply, Unexpected,
 };
+pub use battles::StateDigest;
 pub use clock::{LogTime, WallTime};
 pub use codec::{CodecError, decode_entry, encode_entry, encoded_len};
 pub use codes::{
     BindEmail, CheckCode, CodeHash, CodeLimits, CreateCode, Purpose, RecoverPlayer, UnbindEmail,
 };
 pub use command::{
-    AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command,
-    CreateGuestWithTokens, CreatePlayer, EndBattle, EndSessions, Entry, Floor, JoinQueue, KeyScope,
-    LeaveQueue, NodeGone, NodeUp, OpenSession, Proposal, RaiseLevel, RefreshTokens, RenamePlayer,
-    Request, RevokeToken, ScopedKey, Tick, TickBattle,
+    AbandonBattle, AbortBattle, ActivatePack, AppendInput, CloseSession, Command, CreatePlayer,
+    EndBattle, EndSessions, Entry, Floor, JoinQueue, KeyScope, LeaveQueue, NodeGone, NodeUp,
+    OpenSession, Proposal, RaiseLevel, RenamePlayer, Request, ScopedKey, Tick, TickBattle,
 };
 pub use effect::Effect;
 pub use ids::{
@@ -96,6 +96,7 @@ pub use input::{
     SetupSeat,
 };
 pub use machine::{Machine, Position};
+pub use nodes::DrainNode;
 pub use outside::{IssueTokens, OpenSessionOutside, RecordsHome, RefreshTokensOutside, SetRecords};
 pub use records::{KeyValue, Kind, MemoryRecords, Order, Player, RecordIter, Records, Value};
 pub use reports::{
@@ -104,5 +105,5 @@ pub use reports::{
     StoreReport, Swept, WhyMissing,
 };
 pub use snapshot::{LATEST_LEVEL, Snapshot, SnapshotV1};
-pub use tokens::{Lifetimes, TokenPair};
+pub use tokens::{CreateGuestWithTokens, Lifetimes, RefreshTokens, RevokeToken, TokenPair};
 pub use view::{Counts, EndView, NodeView, RoomView, SeatView, SessionView, TicketView};

@@ -244,6 +244,8 @@ impl Machine {
             Command::StoreReport(c) => self.store_report(turn, c).map(Reply::from),
             Command::ExpireReports(c) => Ok(Self::expire_reports(turn, *c).into()),
             Command::CloseStaleReports(c) => Ok(self.close_stale_reports(turn, *c).into()),
+            Command::DrainNode(c) => Ok(self.drain_node(turn, *c).into()),
+            Command::StateDigest(c) => self.state_digest(turn, *c).map(Reply::from),
         }
     }
 }

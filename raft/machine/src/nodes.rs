@@ -8,8 +8,12 @@
 //! (`NotEverywhere`): it could neither follow the log nor show a battle. Where no other node is live
 //! nobody could show it; then the first pack that the process brings becomes the active one, so that
 //! a changed pack folder does not lock a lone node out of its own data.
+//!
+//! A process that is going to stop says so first ([`DrainNode`]): it is no home of battles any more,
+//! and everything else goes on until it is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,10 +38,43 @@ pub(crate) struct Nodes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Node {
     pub(crate) incarnation: Incarnation,
-    /// Whether it was not counted out.
-    pub(crate) live: bool,
+    pub(crate) standing: Standing,
     pub(crate) packs: Vec<PackRef>,
     pub(crate) level: u32,
+}
+
+/// What a process is to the cluster. Stored in one byte, in this order: the first two were `false` and
+/// `true` of "is it live" before there was a third.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    /// It was counted out.
+    Gone,
+    /// It takes part in everything.
+    Live,
+    /// It takes part, and is about to go.
+    Draining,
+}
+
+impl Node {
+    pub(crate) fn is_live(&self) -> bool {
+        self.standing != Standing::Gone
+    }
+}
+
+/// A process is about to stop: its homes go to others, and it gets no new ones. It stays so until its
+/// node starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainNode {
+    /// Which node.
+    pub node: NodeId,
+    /// Which of its processes; a newer one is not touched.
+    pub incarnation: Incarnation,
+}
+
+impl fmt::Display for DrainNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "drain-node {}.{}", self.node, self.incarnation.0)
+    }
 }
 
 impl Nodes {
@@ -48,7 +85,7 @@ impl Nodes {
                 Err(Rejection::StaleIncarnation)
             }
             Some(node) if request.incarnation == node.incarnation => {
-                if node.live && !starts {
+                if node.is_live() && !starts {
                     Ok(())
                 } else {
                     Err(Rejection::StaleIncarnation)
@@ -64,11 +101,16 @@ impl Nodes {
     }
 
     pub(crate) fn live(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        self.iter().filter(|(_, node)| node.live)
+        self.iter().filter(|(_, node)| node.is_live())
     }
 
     pub(crate) fn is_live(&self, id: NodeId) -> bool {
-        self.by_id.get(&id).is_some_and(|node| node.live)
+        self.by_id.get(&id).is_some_and(Node::is_live)
+    }
+
+    /// Whether it is live and not about to go: battles should have their homes there.
+    pub(crate) fn stays(&self, id: NodeId) -> bool {
+        self.by_id.get(&id).is_some_and(|node| node.standing == Standing::Live)
     }
 }
 
@@ -91,7 +133,8 @@ impl Machine {
         if lacks_pack && let Some(brought) = c.packs.first() {
             self.nodes.active_pack = Some(brought.clone());
         }
-        let node = Node { incarnation, live: true, packs: c.packs.clone(), level: c.level };
+        let standing = Standing::Live;
+        let node = Node { incarnation, standing, packs: c.packs.clone(), level: c.level };
         self.nodes.by_id.insert(id, node);
         self.windows.open(id, incarnation);
         self.lose_sessions_at(turn, id, c.grace_ms);
@@ -100,12 +143,23 @@ impl Machine {
 
     pub(crate) fn node_gone(&mut self, turn: &mut Turn<'_>, c: NodeGone) -> Done {
         if let Some(node) = self.nodes.by_id.get_mut(&c.node)
-            && node.live
+            && node.is_live()
             && node.incarnation == c.incarnation
         {
-            node.live = false;
+            node.standing = Standing::Gone;
             turn.emit(Effect::NodeCountedOut { node: c.node, incarnation: c.incarnation });
             self.lose_sessions_at(turn, c.node, c.grace_ms);
+        }
+        Done
+    }
+
+    pub(crate) fn drain_node(&mut self, turn: &mut Turn<'_>, c: DrainNode) -> Done {
+        if let Some(node) = self.nodes.by_id.get_mut(&c.node)
+            && node.is_live()
+            && node.incarnation == c.incarnation
+        {
+            node.standing = Standing::Draining;
+            self.move_homes_from(turn, c.node);
         }
         Done
     }

@@ -15,12 +15,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::applied::{Done, Issued, Opened, Rejection};
-use crate::command::{Command, OpenSession, RefreshTokens};
+use crate::command::{Command, OpenSession};
 use crate::effect::Effect;
 use crate::limits::{EMAIL_LEN_MAX, NAME_CHARS_MAX};
 use crate::machine::{Machine, Turn, clipped};
 use crate::records::Player;
-use crate::tokens::Lifetimes;
+use crate::tokens::{Lifetimes, RefreshTokens};
 
 /// Where accounts, addresses and codes are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -281,11 +281,10 @@ impl Machine {
         }
     }
 
-    /// Gives rooms whose home lost its process another one, if there is a better one.
+    /// Gives rooms whose home lost its process, or is about to, another one, if there is a better one.
     pub(crate) fn move_homes_from(&mut self, turn: &mut Turn<'_>, node: NodeId) {
-        let homeless = |(home, _): &(&NodeId, &BTreeSet<RoomId>)| {
-            **home == node || !self.nodes.is_live(**home)
-        };
+        let homeless =
+            |(home, _): &(&NodeId, &BTreeSet<RoomId>)| **home == node || !self.nodes.stays(**home);
         let rooms: Vec<RoomId> =
             self.rooms.homes.iter().filter(homeless).flat_map(|(_, ids)| ids).copied().collect();
         for id in rooms {
@@ -294,6 +293,7 @@ impl Machine {
             let from = room.home;
             if let Some(home) = self.choose_home(&keys)
                 && home != from
+                && (self.nodes.stays(home) || !self.nodes.is_live(from))
             {
                 self.rooms.rehome(id, home);
                 turn.emit(Effect::HomeMoved { room: id, home });
@@ -301,15 +301,18 @@ impl Machine {
         }
     }
 
-    /// Where a replica runs anyway: the node of A's socket, else of B's; else the live node with
-    /// the fewest homes.
+    /// Where a replica runs anyway: the node of A's socket, else of B's; else the node with the fewest
+    /// homes. Nodes that stay come before those that are about to go.
     fn choose_home(&self, keys: &[SessionKey; 2]) -> Option<NodeId> {
         let of_sockets = keys.iter().filter_map(|key| self.sessions.get(key)).map(|it| it.node);
         let homes = |id: NodeId| self.rooms.homes.get(&id).map_or(0, BTreeSet::len);
-        of_sockets
-            .into_iter()
-            .next()
-            .or_else(|| self.nodes.live().map(|(id, _)| id).min_by_key(|id| (homes(*id), *id)))
+        let of_sockets: Vec<NodeId> = of_sockets.collect();
+        let best = |may: &dyn Fn(NodeId) -> bool| {
+            let all = self.nodes.iter().map(|(id, _)| id).filter(|id| may(*id));
+            let of_sockets = of_sockets.iter().copied().find(|id| may(*id));
+            of_sockets.or_else(|| all.min_by_key(|id| (homes(*id), *id)))
+        };
+        best(&|id| self.nodes.stays(id)).or_else(|| best(&|id| self.nodes.is_live(id)))
     }
 
     /// Derived from position and seed, so it is the same everywhere and never comes again.

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::applied::{Done, Issued, Rejection};
 use crate::clock::LogTime;
-use crate::command::{RefreshTokens, RevokeToken};
+use crate::command::CreatePlayer;
 use crate::due::Due;
 use crate::effect::Effect;
 use crate::ids::{FamilyId, NanoId, PlayerId, TokenId};
@@ -70,6 +70,56 @@ impl fmt::Display for TokenPair {
             "access {access} until {access_expires_s}s, refresh {refresh} until \
              {refresh_expires_s}s, from {issued_s}s"
         )
+    }
+}
+
+/// Exchange a refresh token for a new pair (see `tokens.rs`). Its signature and its expiry were checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshTokens {
+    /// Whose token it is.
+    pub player: PlayerId,
+    /// The token's id.
+    pub token: TokenId,
+    /// How long it would be valid still, milliseconds.
+    pub remaining_ms: u64,
+    /// How long the new pair is valid.
+    pub lifetimes: Lifetimes,
+}
+
+/// Accept this token no longer, nor any other of its family. It may be revoked already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeToken {
+    /// The token's id.
+    pub token: TokenId,
+    /// How long it would be valid still, milliseconds.
+    pub remaining_ms: u64,
+}
+
+/// A new guest account that proves by token to be itself, and its first pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateGuestWithTokens {
+    /// The account.
+    pub guest: CreatePlayer,
+    /// How long the pair is valid.
+    pub lifetimes: Lifetimes,
+}
+
+impl fmt::Display for RefreshTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { player, token, remaining_ms, lifetimes } = self;
+        write!(f, "refresh-tokens {token} of {player} left={remaining_ms}ms {lifetimes}")
+    }
+}
+
+impl fmt::Display for RevokeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "revoke-token {} left={}ms", self.token, self.remaining_ms)
+    }
+}
+
+impl fmt::Display for CreateGuestWithTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with tokens {}", self.guest, self.lifetimes)
     }
 }
 

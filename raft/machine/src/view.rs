@@ -12,7 +12,7 @@ use crate::ids::{
 use crate::input::{BattleSetup, Clocks, Digest, NumberedInput, Outcome, PackRef};
 use crate::machine::Machine;
 use crate::matchmaking::Ticket;
-use crate::nodes::Node;
+use crate::nodes::{Node, Standing};
 use crate::rooms::Room;
 use crate::seats::Presence;
 use crate::sessions::Session;
@@ -118,6 +118,8 @@ pub struct NodeView<'a> {
     pub incarnation: Incarnation,
     /// Whether that process is counted in.
     pub live: bool,
+    /// Whether it is about to stop.
+    pub draining: bool,
     /// What it has loaded.
     pub packs: &'a [PackRef],
     /// The highest behaviour level it knows.
@@ -312,7 +314,8 @@ fn node_view((id, node): (NodeId, &Node)) -> NodeView<'_> {
     NodeView {
         id,
         incarnation: node.incarnation,
-        live: node.live,
+        live: node.is_live(),
+        draining: node.standing == Standing::Draining,
         packs: &node.packs,
         level: node.level,
     }

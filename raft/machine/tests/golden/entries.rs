@@ -3,11 +3,12 @@
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, BindEmail, CheckCode, Clocks,
     CloseSession, CloseStaleReports, Command, CreateGuestWithTokens, CreatePlayer, Digest,
-    EndBattle, EndReason, EndSessions, Entry, ExpireReports, Floor, Incarnation, Input,
+    DrainNode, EndBattle, EndReason, EndSessions, Entry, ExpireReports, Floor, Incarnation, Input,
     IssueTokens, JoinQueue, KeyScope, LeaveQueue, NanoId, NodeGone, NodeId, NodeUp, OpenSession,
     OpenSessionOutside, Outcome, Purpose, RaiseLevel, RecordsHome, RecoverPlayer, RefreshTokens,
     RefreshTokensOutside, RenamePlayer, Rendered, RevokeToken, RoomId, ScopedKey, Seat, SetRecords,
-    SetReports, StoreReport, Tick, TickBattle, TokenId, UnbindEmail, WallTime, WhyMissing,
+    SetReports, StateDigest, StoreReport, Tick, TickBattle, TokenId, UnbindEmail, WallTime,
+    WhyMissing,
 };
 
 use crate::{
@@ -180,5 +181,11 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     let elsewhere = StoreReport { room, rendered: Rendered::Elsewhere }.into();
     let proposals = vec![proposal(301, None, elsewhere)];
     entries.push(("store-report-elsewhere", Entry { floors: Vec::new(), proposals }));
+    let drain = DrainNode { node: NodeId(3), incarnation: Incarnation(7) }.into();
+    let stated = StateDigest { room, number: 64, digest: Digest([8; 32]), rebuilt: true }.into();
+    for (number, name, command) in [(302, "drain-node", drain), (303, "state-digest", stated)] {
+        let proposals = vec![proposal(number, None, command)];
+        entries.push((name, Entry { floors: Vec::new(), proposals }));
+    }
     entries
 }

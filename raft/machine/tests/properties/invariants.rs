@@ -149,8 +149,11 @@ fn counts_and_indexes_agree_with_what_they_count(machine: &Machine) -> Holds {
 
 fn the_homes_of_live_rooms_are_live_nodes_if_there_are_any(machine: &Machine) -> Holds {
     let live: BTreeSet<_> = machine.nodes().filter(|node| node.live).map(|node| node.id).collect();
+    let stay: BTreeSet<_> =
+        machine.nodes().filter(|node| node.live && !node.draining).map(|node| node.id).collect();
     for room in machine.rooms().filter(|room| room.is_live()) {
         prop_assert!(live.is_empty() || live.contains(&room.home), "home {} is gone", room.home);
+        prop_assert!(stay.is_empty() || stay.contains(&room.home), "home {} goes", room.home);
     }
     Ok(())
 }

@@ -74,7 +74,8 @@ impl Model {
             | Effect::HomeMoved { .. }
             | Effect::NodeCountedOut { .. }
             | Effect::PlayerProved { .. }
-            | Effect::ReportClosed { .. } => {}
+            | Effect::ReportClosed { .. }
+            | Effect::DigestStated { .. } => {}
         }
         Ok(())
     }

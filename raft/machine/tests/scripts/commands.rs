@@ -5,10 +5,10 @@ use std::sync::Arc;
 use goldenscript::ArgumentConsumer;
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, Command,
-    CreateGuestWithTokens, CreatePlayer, Digest, EndBattle, EndReason, EndSessions, Incarnation,
-    Input, JoinQueue, LATEST_LEVEL, LeaveQueue, LeaveReason, Lifetimes, NanoId, NodeGone, NodeUp,
-    OpenSession, Outcome, PackRef, RaiseLevel, RefreshTokens, RenamePlayer, RevokeToken, Seat,
-    SocketId, Tick, TickBattle,
+    CreateGuestWithTokens, CreatePlayer, Digest, DrainNode, EndBattle, EndReason, EndSessions,
+    Incarnation, Input, JoinQueue, LATEST_LEVEL, LeaveQueue, LeaveReason, Lifetimes, NanoId,
+    NodeGone, NodeUp, OpenSession, Outcome, PackRef, RaiseLevel, RefreshTokens, RenamePlayer,
+    RevokeToken, Seat, SocketId, StateDigest, Tick, TickBattle,
 };
 
 use crate::world::{Failure, World, node_id, number, positional};
@@ -20,7 +20,7 @@ impl World {
         args: &mut ArgumentConsumer<'_>,
     ) -> Result<Command, Failure> {
         Ok(match name {
-            "up" | "gone" => self.node_command(name, args)?,
+            "up" | "gone" | "drain" => self.node_command(name, args)?,
             "activate" => ActivatePack { pack: pack(positional(args)?) }.into(),
             "raise" => RaiseLevel { level: number(positional(args)?)? }.into(),
             "create" | "rename" => {
@@ -58,7 +58,7 @@ impl World {
             "records" | "open-outside" | "issue" | "refresh-outside" => {
                 self.outside_command(name, args)?
             }
-            "tick-battle" | "end" | "abort" => self.result(name, args)?,
+            "tick-battle" | "end" | "abort" | "state-digest" => self.result(name, args)?,
             _ => return Err(format!("unknown command {name}").into()),
         })
     }
@@ -69,12 +69,15 @@ impl World {
         args: &mut ArgumentConsumer<'_>,
     ) -> Result<Command, Failure> {
         let grace_ms = args.take_key("grace").map_or(Ok(0), number)?;
-        if name == "gone" {
+        if name != "up" {
             let gone = node_id(positional(args)?)?;
             let incarnation = self.incarnations.get(&gone).copied().unwrap_or(1);
             let incarnation = args.take_key("process").map_or(Ok(incarnation), number)?;
             let incarnation = Incarnation(incarnation);
-            return Ok(NodeGone { node: gone, incarnation, grace_ms }.into());
+            return Ok(match name {
+                "drain" => DrainNode { node: gone, incarnation }.into(),
+                _ => NodeGone { node: gone, incarnation, grace_ms }.into(),
+            });
         }
         let packs = args.take_key("packs").unwrap_or("starter");
         let packs = packs.split('/').filter(|name| !name.is_empty()).map(pack).collect();
@@ -187,6 +190,11 @@ impl World {
 
     fn result(&mut self, name: &str, args: &mut ArgumentConsumer<'_>) -> Result<Command, Failure> {
         let room = self.room(positional(args)?)?;
+        if name == "state-digest" {
+            let number = number(args.take_key("number").ok_or("number= is missing")?)?;
+            let rebuilt = args.next_pos().is_some();
+            return Ok(StateDigest { room, number, digest: Digest([7; 32]), rebuilt }.into());
+        }
         let after = number(args.take_key("after").ok_or("after= is missing")?)?;
         Ok(match name {
             "tick-battle" => TickBattle { room, after }.into(),
