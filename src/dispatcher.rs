@@ -21,7 +21,7 @@ use tracing::field::display;
 use tracing::{Span, debug, info, warn};
 
 use self::reconcile::Place;
-use crate::battle::host::{Audience, BattleHost, Cause, Ending, Opening, Watcher};
+use crate::battle::host::{Audience, BattleHost, Cause, Ending, Opening, Statement, Watcher};
 use crate::gateway::counters::Cut;
 use crate::gateway::socket::LocalSocket;
 use crate::gateway::wire::{
@@ -175,6 +175,10 @@ impl Dispatcher {
             Effect::InputAppended { room, input } => {
                 self.host.input(*room, input.clone(), cause);
             }
+            Effect::DigestStated { room, by, number, digest, rebuilt } => {
+                let (by, number, digest, rebuilt) = (*by, *number, *digest, *rebuilt);
+                self.host.stated(*room, Statement { by, number, digest, rebuilt });
+            }
             Effect::BattleEnded { room, digest, sessions, .. } => {
                 self.ended(*room, *digest, sessions);
             }
@@ -190,9 +194,7 @@ impl Dispatcher {
                 self.host.home_moved(*room, *home);
             }
             Effect::PlayerProved { player } => self.records.forget(*player),
-            Effect::TicketAdded { .. }
-            | Effect::TicketRemoved { .. }
-            | Effect::DigestStated { .. } => {}
+            Effect::TicketAdded { .. } | Effect::TicketRemoved { .. } => {}
             Effect::SeatLost { room, player, opponent, grace_ms, .. } => {
                 self.tell_presence(opponent, *room, *player, Some(*grace_ms));
             }

@@ -5,7 +5,7 @@
 //! inputs send equal messages. What it *proposes* (time passed, the battle is over) applies only if no
 //! other input came in between, so proposing twice does no harm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serverv2_machine::{
@@ -25,6 +25,11 @@ use super::view::BattleView;
 /// battle; beyond it the gateway refuses them, so that nobody can exhaust
 /// [`serverv2_machine::limits::INPUTS_MAX`] to escape a defeat.
 pub const SEAT_OPTIONAL_INPUTS_MAX: u32 = 1_500;
+
+/// After so many inputs each replica remembers the digest of all events so far, for others to compare.
+pub const DIGEST_EVERY: u32 = 16;
+/// How many of those digests are remembered; of what is older nobody can be told whether it differs.
+const DIGESTS_KEPT: usize = 8;
 
 /// A socket that watches a battle from a seat.
 pub trait Audience: Send + Sync {
@@ -68,6 +73,8 @@ struct Viewpoint {
     audience: Arc<dyn Audience>,
     /// What this viewer's client holds; `None` before the first message of the battle.
     seen: Option<BattleView>,
+    /// How many messages of the battle that contains.
+    told: u64,
 }
 
 /// See the module's text.
@@ -80,6 +87,8 @@ pub struct Replica {
     results: Vec<InputResult>,
     waiting: BTreeMap<u32, Vec<OnInput>>,
     optional: [u32; 2],
+    /// By input number, every [`DIGEST_EVERY`]; the last [`DIGESTS_KEPT`].
+    digests: VecDeque<(u32, Digest)>,
     progress: Progress,
     stage: Stage,
     broken: bool,
@@ -108,10 +117,18 @@ impl Sink for Stage {
         self.events.update(account);
         for seat in Seat::BOTH {
             let Some(viewpoint) = &mut self.viewpoints[seat.index()] else { continue };
+            if viewpoint.told >= self.messages {
+                // By the replica that this one stands in for.
+                continue;
+            }
             let view = state.view(Viewer::Player(seat));
             let change = Delta::between(viewpoint.seen.as_ref(), &view);
             viewpoint.audience.battle_event(&message.on_wire(change.as_ref()));
             viewpoint.seen = Some(view);
+            viewpoint.told = self.messages;
+            // As if the engine failed here: in the middle of an input, of which one player knows more.
+            #[cfg(feature = "failpoints")]
+            fail::fail_point!("told");
         }
         if let Some(observer) = &mut self.observer {
             let view = state.view(Viewer::Observer);
@@ -139,6 +156,7 @@ impl Replica {
             results: Vec::new(),
             waiting: BTreeMap::new(),
             optional: [0; 2],
+            digests: VecDeque::new(),
             progress,
             stage: Stage::default(),
             broken: false,
@@ -156,7 +174,7 @@ impl Replica {
     }
 
     /// What the battle started from.
-    pub fn setup(&self) -> &BattleSetup {
+    pub fn setup(&self) -> &Arc<BattleSetup> {
         &self.setup
     }
 
@@ -183,6 +201,16 @@ impl Replica {
     /// Digest of all events so far.
     pub fn digest(&self) -> Digest {
         self.stage.digest()
+    }
+
+    /// Digest of all events up to this input, if it is one of those remembered.
+    pub fn digest_at(&self, number: u32) -> Option<Digest> {
+        self.digests.iter().find(|(at, _)| *at == number).map(|(_, digest)| *digest)
+    }
+
+    /// The newest digest remembered, and up to which input it is.
+    pub fn last_digest(&self) -> Option<(u32, Digest)> {
+        self.digests.back().copied()
     }
 
     /// Whether this player has said to be ready.
@@ -212,6 +240,12 @@ impl Replica {
         }
         self.results.push(result);
         self.progress = self.battle.progress();
+        if input.number % DIGEST_EVERY == 0 {
+            if self.digests.len() == DIGESTS_KEPT {
+                self.digests.pop_front();
+            }
+            self.digests.push_back((input.number, self.stage.digest()));
+        }
         Ok(())
     }
 
@@ -285,7 +319,19 @@ impl Replica {
             audience.returned(self.room, &view, &self.battle.timers(now, wall));
         }
         let seen = (self.stage.messages > 0).then_some(view);
-        *place = Some(Viewpoint { audience, seen });
+        *place = Some(Viewpoint { audience, seen, told: self.stage.messages });
+    }
+
+    /// Whether a socket watches.
+    pub fn is_watched(&self) -> bool {
+        self.stage.viewpoints.iter().any(Option::is_some)
+    }
+
+    /// Before its first input: stands in for another replica of this battle, with those who watch there
+    /// and who wait for what becomes of an input. What they have been told they are not told again.
+    pub fn stand_in_for(&mut self, other: &mut Self) {
+        self.stage.viewpoints = std::mem::take(&mut other.stage.viewpoints);
+        self.waiting = std::mem::take(&mut other.waiting);
     }
 
     /// This socket no longer watches.
@@ -320,6 +366,12 @@ impl Replica {
         self.broken
     }
 
+    /// For tests: from here on its digests are those of another battle.
+    #[cfg(feature = "failpoints")]
+    pub(super) fn falsify(&mut self) {
+        self.stage.events.update(b"false");
+    }
+
     /// The choices this player may make now.
     pub fn available(&self, seat: Seat) -> Vec<Selection> {
         self.battle.available(seat)
@@ -334,3 +386,6 @@ impl Replica {
 /// An input is missing between the last one consumed and this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap;
+
+#[cfg(test)]
+mod tests;

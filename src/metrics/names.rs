@@ -81,6 +81,10 @@ pub(super) const REDIS_CONNECTS: Name =
     ("serverv2_redis_connects", "Tries to connect to Redis, by what became of them");
 pub(super) const REPLICAS: Name =
     ("serverv2_battle_replicas", "Battles that this node plays along");
+pub(super) const REPLICA_FAULTS: Name = (
+    "serverv2_battle_replica_faults",
+    "What went wrong with battles played here: the engine failed, another node differed, rebuilt, given up",
+);
 
 // This process, under the names that all exporters use.
 pub(super) const CPU_SECONDS: Name =

@@ -20,6 +20,7 @@ pub(super) struct NodeSample {
     stats: Stats,
     gateway: GatewaySample,
     replicas: usize,
+    replica_faults: [(&'static str, u64); 4],
     reports: [(&'static str, u64); 5],
     reports_pending: u64,
     database_away: Option<bool>,
@@ -84,6 +85,7 @@ impl NodeSample {
                 http_refused: app.rates.refused(),
             },
             replicas: gateway.host.replicas(),
+            replica_faults: gateway.host.faults(),
             reports: app.reports.counters.read(),
             reports_pending: app
                 .cluster
@@ -108,6 +110,7 @@ impl NodeSample {
         page.gauge(names::HOME_ROOMS, self.stats.home_rooms)?;
         page.gauge(contract::ROOMS, self.stats.home_rooms)?;
         page.gauge(names::REPLICAS, self.replicas)?;
+        page.counters(names::REPLICA_FAULTS, "fault", self.replica_faults)?;
         page.counters(names::REPORTS, "outcome", self.reports)?;
         page.gauge(names::REPORTS_PENDING, self.reports_pending)?;
         if let Some(away) = self.database_away {

@@ -31,6 +31,7 @@ mod powercut;
 mod queue;
 mod reconnect;
 mod redis;
+mod replicas;
 mod reports;
 mod rest;
 mod restart;

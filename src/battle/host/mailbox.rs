@@ -25,6 +25,7 @@ use tracing::field::Empty;
 use tracing::{Span, debug_span, error};
 
 use super::super::replica::{Audience, OnInput, Replica};
+use super::repair::Statement;
 
 /// Questions in one letter, and those who wait for what an input comes to; one more is dropped.
 pub(super) const QUESTIONS_MAX: usize = 64;
@@ -118,6 +119,8 @@ pub(super) struct Letter {
     pub(super) inputs: Vec<NumberedInput>,
     /// What they came by, as far as it is known.
     pub(super) causes: Vec<(u32, Cause)>,
+    /// What others make of the battle; at most [`QUESTIONS_MAX`].
+    pub(super) statements: Vec<Statement>,
     /// The end is recorded.
     pub(super) ending: Option<Ending>,
     /// At most [`QUESTIONS_MAX`].
@@ -165,6 +168,13 @@ impl Letter {
     pub(super) fn input(&mut self, input: NumberedInput) {
         if self.inputs.last().is_none_or(|last| last.number < input.number) {
             self.inputs.push(input);
+        }
+    }
+
+    /// One too many is left out: the next one tells as much.
+    pub(super) fn state(&mut self, statement: Statement) {
+        if self.statements.len() < QUESTIONS_MAX {
+            self.statements.push(statement);
         }
     }
 

@@ -7,83 +7,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serverv2_machine::{
-    AbortBattle, BattleSetup, Command, Digest, EndBattle, LogTime, NodeId, NumberedInput, RoomId,
-    Seat, SocketId, TickBattle, WallTime,
+    BattleSetup, Command, Digest, NodeId, NumberedInput, RoomId, Seat, StateDigest, WallTime,
 };
 use serverv2_raft::Cluster;
-use tracing::field::display;
-use tracing::{Span, debug, error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::super::engines::Engines;
-use super::super::replica::Replica;
 use super::mailbox::{Cause, Ending, Letter, Mailbox, Newcomer, Watcher};
+use super::repair::{Faults, count};
+use super::room::{PROPOSE_AGAIN, Room, abort};
 
 /// How much battles stand back behind sockets and consensus, in steps of `nice`.
 const WORKER_NICENESS: i32 = 5;
-/// How often the same thing is proposed again while the log does not show it.
-const PROPOSE_AGAIN: Duration = Duration::from_secs(1);
-/// Head start of a room's home; each further node waits this much longer before it proposes the same.
-const HEAD_START: Duration = Duration::from_secs(1);
 /// Longest sleep of a worker that waits for nothing.
 const IDLE: Duration = Duration::from_secs(5);
 
-struct Room {
-    replica: Replica,
-    home: NodeId,
-    /// After which input something was first seen to be due, and when.
-    noticed: Option<(u32, Instant)>,
-    /// After which input it was last proposed, and when.
-    proposed: Option<(u32, Instant)>,
-    ended: bool,
-    /// Who has been told that the room is closed.
-    told: Vec<SocketId>,
-}
-
-impl Room {
-    /// How long until something is to be proposed; `None` if nothing will be.
-    fn wait(&mut self, now: LogTime, rank: u32) -> Option<Duration> {
-        if self.ended {
-            return None;
-        }
-        let after = self.replica.last_input();
-        let due = self.replica.is_broken() || self.replica.end().is_some();
-        let until_due = if due { 0 } else { self.replica.progress().wake_at?.ms_since(now) };
-        if until_due > 0 {
-            return Some(Duration::from_millis(until_due) + HEAD_START * rank);
-        }
-        let noticed =
-            self.noticed.filter(|(at, _)| *at == after).unwrap_or_else(|| (after, Instant::now()));
-        self.noticed = Some(noticed);
-        let turn = (HEAD_START * rank).saturating_sub(noticed.1.elapsed());
-        let again = self.proposed.filter(|(at, _)| *at == after);
-        Some(turn.max(
-            again.map_or(Duration::ZERO, |(_, when)| PROPOSE_AGAIN.saturating_sub(when.elapsed())),
-        ))
-    }
-
-    fn due(&self, id: RoomId) -> Command {
-        let after = self.replica.last_input();
-        match self.replica.end() {
-            // The input it broke on is in the log, though not in the replica.
-            _ if self.replica.is_broken() => {
-                Command::AbortBattle(AbortBattle { room: id, after: after + 1 })
-            }
-            Some((outcome, digest)) => {
-                Command::EndBattle(EndBattle { room: id, after, outcome, digest })
-            }
-            None => Command::TickBattle(TickBattle { room: id, after }),
-        }
-    }
-}
-
 pub(super) struct Worker {
-    cluster: Cluster,
-    engines: Engines,
+    pub(super) cluster: Cluster,
+    pub(super) engines: Engines,
     runtime: tokio::runtime::Handle,
     mailbox: Arc<Mailbox>,
     /// How many rooms there are, for others to read.
     replicas: Arc<AtomicUsize>,
-    rooms: HashMap<RoomId, Room>,
+    pub(super) faults: Arc<Faults>,
+    pub(super) rooms: HashMap<RoomId, Room>,
 }
 
 impl Worker {
@@ -93,6 +40,7 @@ impl Worker {
         engines: &Engines,
         mailbox: Arc<Mailbox>,
         replicas: Arc<AtomicUsize>,
+        faults: Arc<Faults>,
     ) -> Self {
         Self {
             cluster: cluster.clone(),
@@ -100,6 +48,7 @@ impl Worker {
             runtime: tokio::runtime::Handle::current(),
             mailbox,
             replicas,
+            faults,
             rooms: HashMap::new(),
         }
     }
@@ -148,6 +97,9 @@ impl Worker {
             }
         }
         self.consume(id, &letter.inputs, &letter.causes);
+        for statement in letter.statements {
+            self.compare_with(id, statement);
+        }
         if compare && self.rooms.contains_key(&id) {
             self.catch_up(id);
         }
@@ -173,28 +125,13 @@ impl Worker {
         if self.rooms.contains_key(&id) {
             return;
         }
-        let built = match self.engines.get(&setup.pack) {
-            Some(engine) => {
-                Replica::new(id, setup.clone(), engine.as_ref()).map_err(|e| e.to_string())
-            }
-            None => Err(format!("this node has not loaded {}", setup.pack)),
-        };
-        match built {
+        match self.build(id, setup) {
             Ok(replica) => {
-                let room = Room {
-                    replica,
-                    home,
-                    noticed: None,
-                    proposed: None,
-                    ended: false,
-                    told: Vec::new(),
-                };
-                self.rooms.insert(id, room);
+                self.rooms.insert(id, Room::new(replica, home));
             }
             Err(reason) => {
                 error!(room.id = %id, %reason, "a battle can't be played here");
-                let after = inputs.last().map_or(0, |input| input.number);
-                self.propose(Command::AbortBattle(AbortBattle { room: id, after }));
+                self.propose(abort(id, inputs.last().map_or(0, |input| input.number)));
             }
         }
     }
@@ -228,33 +165,6 @@ impl Worker {
         }
     }
 
-    /// Feeds inputs to a replica. A panic of the engine breaks that battle, not the worker.
-    fn consume(&mut self, id: RoomId, inputs: &[NumberedInput], causes: &[(u32, Cause)]) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        for input in inputs {
-            if room.replica.is_broken() {
-                return;
-            }
-            let cause = causes.iter().find(|(number, _)| *number == input.number);
-            let span = cause.map_or_else(Span::none, |(_, cause)| cause.span());
-            let _cause = span.record("room.id", display(id)).clone().entered();
-            let replica = &mut room.replica;
-            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| replica.consume(input)))
-            {
-                Ok(Ok(())) => {}
-                Ok(Err(_gap)) => {
-                    debug!(room.id = %id, input = input.number, "inputs are missing: look at the state");
-                    self.catch_up(id);
-                    return;
-                }
-                Err(_panic) => {
-                    error!(room.id = %id, input = input.number, "the engine failed: the battle is aborted");
-                    room.replica.mark_broken();
-                }
-            }
-        }
-    }
-
     fn end(&mut self, id: RoomId, Ending { digest, audience }: Ending) {
         let Some(room) = self.rooms.get_mut(&id) else {
             audience.iter().for_each(|socket| socket.room_closed(id));
@@ -271,6 +181,7 @@ impl Worker {
         if let (Some(recorded), Some((_, own))) = (digest, room.replica.end())
             && recorded != own
         {
+            count(&self.faults.differed);
             error!(room.id = %id, %recorded, %own, "replicas of a battle differ: the recorded result counts");
         }
         room.told = room.replica.close();
@@ -287,9 +198,21 @@ impl Worker {
         let now = self.cluster.log_time();
         let me = self.cluster.node();
         let mut patience = IDLE;
+        let alone = !self.cluster.has_peers();
         let mut due = Vec::new();
+        let mut broken = Vec::new();
         let mut rank = None;
+        self.rooms.retain(|_, room| !room.is_idle(me));
         for (id, room) in &mut self.rooms {
+            if room.home == me
+                && !alone
+                && !room.ended
+                && let Some((number, digest)) = room.replica.last_digest()
+                && number > room.stated
+            {
+                room.stated = number;
+                due.push(StateDigest { room: *id, number, digest, rebuilt: room.rebuilt }.into());
+            }
             let rank = if room.home == me {
                 0
             } else {
@@ -300,11 +223,15 @@ impl Worker {
                 Some(wait) if wait.is_zero() => {
                     room.proposed = Some((room.replica.last_input(), Instant::now()));
                     patience = patience.min(PROPOSE_AGAIN);
-                    due.push(room.due(*id));
+                    match room.due(*id) {
+                        Some(command) => due.push(command),
+                        None => broken.push(*id),
+                    }
                 }
                 Some(wait) => patience = patience.min(wait),
             }
         }
+        due.extend(broken.into_iter().filter_map(|id| Some(abort(id, self.last_number(id)?))));
         for command in due {
             self.propose(command);
         }
@@ -312,7 +239,7 @@ impl Worker {
     }
 
     /// Proposes without waiting; what does not come through is proposed again while it is still due.
-    fn propose(&self, command: Command) {
+    pub(super) fn propose(&self, command: Command) {
         let cluster = self.cluster.clone();
         self.runtime.spawn(async move {
             let request = cluster.next_request();
@@ -320,6 +247,11 @@ impl Worker {
                 debug!(%error, "a battle's proposal did not come through");
             }
         });
+    }
+
+    /// Number of the last input in the state; `None` if the room is gone.
+    fn last_number(&self, id: RoomId) -> Option<u32> {
+        self.cluster.read(|machine, _| machine.room(id).map(|room| room.last_number())).value
     }
 
     /// Brings every replica up to the replicated state, and closes those of rooms that are gone.
@@ -335,7 +267,7 @@ impl Worker {
     }
 
     /// Feeds a replica what it missed, and ends it if it is over. False if there is no such room any more.
-    fn catch_up(&mut self, id: RoomId) -> bool {
+    pub(super) fn catch_up(&mut self, id: RoomId) -> bool {
         let Some(state) = self.missed(id) else { return false };
         if let Some(room) = self.rooms.get_mut(&id) {
             room.home = state.home;
@@ -348,7 +280,7 @@ impl Worker {
     }
 
     /// What the state says of a room beyond what its replica has consumed; `None` if it is gone.
-    fn missed(&self, id: RoomId) -> Option<Missed> {
+    pub(super) fn missed(&self, id: RoomId) -> Option<Missed> {
         let last = self.rooms.get(&id).map_or(0, |room| room.replica.last_input()) as usize;
         let state = self.cluster.read(|machine, _| {
             machine.room(id).map(|room| Missed {
@@ -363,8 +295,8 @@ impl Worker {
 }
 
 /// What the state says of a room.
-struct Missed {
-    inputs: Vec<NumberedInput>,
+pub(super) struct Missed {
+    pub(super) inputs: Vec<NumberedInput>,
     home: NodeId,
     live: bool,
     digest: Option<Digest>,

@@ -47,7 +47,6 @@ impl Options {
     }
 
     /// A panic of it fails no test; whoever says so looks at [`Server::says`].
-    #[allow(dead_code, reason = "only the soak asks")]
     pub(crate) fn may_panic(mut self) -> Self {
         self.may_panic = true;
         self
