@@ -1,5 +1,7 @@
 //! Clocks and animations (contract 5.8, 3.5.9; row 21). Limits are made small, so no test waits long.
 
+mod outage;
+
 use serde_json::{Value, json};
 
 use crate::harness::battle::messages;
