@@ -156,8 +156,8 @@ impl Command {
             Self::StoreReport(_) => 26,
             Self::ExpireReports(_) => 27,
             Self::CloseStaleReports(_) => 28,
-            Self::DrainNode(_) => 34,
-            Self::StateDigest(_) => 35,
+            Self::DrainNode(_) => 35,
+            Self::StateDigest(_) => 36,
         }
     }
 
