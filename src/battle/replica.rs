@@ -240,7 +240,7 @@ impl Replica {
         }
         self.results.push(result);
         self.progress = self.battle.progress();
-        if input.number % DIGEST_EVERY == 0 {
+        if input.number.is_multiple_of(DIGEST_EVERY) {
             if self.digests.len() == DIGESTS_KEPT {
                 self.digests.pop_front();
             }

@@ -40,7 +40,7 @@ impl Audience for Client {
         let message = json!(message);
         let number = message["sequenceId"].as_i64().unwrap();
         let mut copies = self.copies.lock();
-        let (last, mut copy) = copies.last().cloned().unwrap_or((-1, json!({})));
+        let (last, mut copy) = copies.last().cloned().unwrap_or_else(|| (-1, json!({})));
         assert_eq!(number, last + 1, "none is missing and none comes twice");
         // The first message brings everything.
         copy = if number == 0 { json!({}) } else { copy };

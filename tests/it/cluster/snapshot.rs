@@ -27,6 +27,8 @@ fn forgetful(options: Options) -> Options {
     options
         .env("RAFT_SNAPSHOT_ENTRIES", &ENTRIES.to_string())
         .env("RAFT_KEEP_ENTRIES", &ENTRIES.to_string())
+        // Nobody's turn runs out, however slow the machine is.
+        .env("TURN_TIME_LIMIT", "600")
 }
 
 /// An index of a node's log: up to which entry it is `applied`, `purged` and so on.
