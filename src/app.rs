@@ -271,6 +271,17 @@ pub enum State {
     Draining,
 }
 
+impl State {
+    /// As programs read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// This process's [`State`], since when, and how long the process has been serving.
 pub struct LocalReadiness {
     state: watch::Sender<(State, SystemTime)>,

@@ -264,6 +264,30 @@ pub fn load(mode: Mode, sources: &Sources<'_>) -> Result<Settings, BadSettings> 
     if problems.is_empty() { Ok(settings) } else { Err(BadSettings(problems)) }
 }
 
+/// The data folder alone: what else a server was started with, a command to it need not know.
+pub fn data_dir(sources: &Sources<'_>) -> Result<PathBuf, BadSettings> {
+    let mut problems = Vec::new();
+    let file = match &sources.file {
+        None => FileSettings::default(),
+        Some(path) => file::read(path, &mut problems),
+    };
+    let mut settings = Settings::blank(Mode::Run);
+    for setting in SETTINGS.iter().filter(|setting| setting.name == "DATA_DIR") {
+        match find(setting, sources, &file) {
+            Ok(found) => {
+                let default = setting.default.of(Mode::Run).unwrap_or_default();
+                let (value, origin) =
+                    found.unwrap_or_else(|| (default.to_owned(), Origin::Default));
+                if !setting.set(&mut settings, &value) {
+                    problems.push(Problem::value(setting, &value, origin));
+                }
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(settings.data_dir) } else { Err(BadSettings(problems)) }
+}
+
 type Found = Option<(String, Origin)>;
 
 fn find(setting: &Setting, sources: &Sources<'_>, file: &FileSettings) -> Result<Found, Problem> {

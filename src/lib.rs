@@ -10,6 +10,7 @@ mod child;
 pub mod cli;
 mod client;
 pub mod config;
+mod control;
 mod cpu;
 pub mod demo;
 mod dispatcher;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use serverv2_raft::StopReason;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::app::{App, AppError, LocalReadiness, State};
 use crate::config::{Mode, Settings};
+use crate::control::{self, ControlSocket};
 use crate::net::LocalConnections;
 use crate::open_files;
 use crate::run::{run, while_starting};
@@ -66,17 +68,24 @@ async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError>
         () = signal.next() => return Ok(()),
     };
     let announced = tokio::spawn(announce(app.clone(), bound));
-    let stop = CancellationToken::new();
+    let (stop, drain) = (CancellationToken::new(), CancellationToken::new());
+    let controlling = control(&app, drain.clone());
     let serving = tokio::spawn(run(listener, app.clone(), stop.clone().cancelled_owned()));
     let broken = tokio::select! {
         reason = app.cluster.stopped() => Some(reason),
         () = signal.next() => None,
+        () = drain.cancelled() => None,
     };
     announced.abort();
     stop.cancel();
     let ending = async {
         if let Err(error) = serving.await {
             error!(%error, "serving ended in a panic");
+        }
+        if let Some(controlling) = controlling {
+            // Before the folder may be another process's.
+            controlling.abort();
+            let _ = controlling.await;
         }
         app.cluster.shutdown().await;
     };
@@ -88,6 +97,18 @@ async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError>
     match broken {
         None => Ok(()),
         Some(reason) => Err(ServeError::Broken(reason)),
+    }
+}
+
+/// Listens to the operator's commands; without them players are served as well.
+fn control(app: &Arc<App>, drain: CancellationToken) -> Option<JoinHandle<()>> {
+    match ControlSocket::bind(&app.settings.data_dir) {
+        Ok(socket) => Some(tokio::spawn(socket.serve(control::router(app.clone(), drain)))),
+        Err(error) => {
+            let folder = app.settings.data_dir.display();
+            warn!(%error, %folder, "no control socket: commands can't reach this node, signals can");
+            None
+        }
     }
 }
 

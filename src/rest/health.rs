@@ -190,14 +190,15 @@ struct Ready {
 )]
 pub(super) async fn ready(State(readiness): State<Arc<LocalReadiness>>) -> Response {
     let (state, since) = readiness.now();
-    let (code, status, state) = match state {
-        app::State::Ready => (StatusCode::OK, "ok", "ready"),
-        app::State::Starting => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "starting"),
-        app::State::Draining => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "draining"),
+    let (code, status) = match state {
+        app::State::Ready => (StatusCode::OK, "ok"),
+        app::State::Starting | app::State::Draining => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+        }
     };
     let ready = Ready {
         status,
-        state,
+        state: state.name(),
         timestamp: time::zulu(time::wall(SystemTime::now())),
         uptime: uptime(&readiness),
         state_changed_at: time::zulu(time::wall(since)),

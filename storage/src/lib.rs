@@ -27,6 +27,7 @@
 //! records/    sled: a tree of records for each generation, one of which is valid
 //! witness     how far the log was at least
 //! snapshots/  <position>-<number>.snap files and `current`, which names the valid one
+//! control.sock, jwt-secret   not of this crate
 //! ```
 
 mod database;

@@ -9,6 +9,7 @@ mod harness;
 mod battle;
 mod clocks;
 mod cluster;
+mod control;
 mod database;
 mod demo;
 mod disks;

@@ -20,7 +20,7 @@ use super::disk::FaultyDisk;
 use super::log::Log;
 use super::powercut::PowerCut;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_serverv2");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_serverv2");
 
 /// How a server is started.
 #[derive(Clone, Default)]
