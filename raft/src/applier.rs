@@ -46,13 +46,15 @@ pub(crate) struct Replica(Arc<Shared>);
 struct Shared {
     state: RwLock<State>,
     applied: watch::Sender<u64>,
+    membership: watch::Sender<()>,
 }
 
 impl Replica {
     /// An empty state above these records.
     pub(crate) fn on(records: OverlayRecords) -> Self {
         let state = RwLock::new(State { records, ..State::default() });
-        Self(Arc::new(Shared { state, applied: watch::Sender::default() }))
+        let (applied, membership) = Default::default();
+        Self(Arc::new(Shared { state, applied, membership }))
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -65,9 +67,18 @@ impl Replica {
         let _ = self.0.applied.subscribe().wait_for(|applied| *applied >= index).await;
     }
 
+    /// Changes whenever the membership may have.
+    pub(crate) fn membership_changes(&self) -> watch::Receiver<()> {
+        self.0.membership.subscribe()
+    }
+
     /// For a checkpoint, between two entries; entries are the applier's.
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.0.state.write()
+    }
+
+    fn tell_membership(&self) {
+        self.0.membership.send_replace(());
     }
 
     fn tell_applied(&self, index: u64) {
@@ -140,6 +151,8 @@ impl Applier {
                 let mut state = self.replica.write();
                 state.applied = Some(entry.log_id);
                 state.members = StoredMembership::new(Some(entry.log_id), members);
+                drop(state);
+                self.replica.tell_membership();
             }
             EntryPayload::Normal(batch) => self.apply_batch(entry.log_id, &batch),
         }
@@ -192,6 +205,7 @@ impl Applier {
             }
         }
         drop(guard);
+        self.replica.tell_membership();
         self.replica.tell_applied(index);
         self.clock.applied(at, Instant::now());
         // Freeing a large state takes its time; nobody waits for this lock meanwhile.

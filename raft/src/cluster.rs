@@ -9,19 +9,23 @@ use serverv2_machine::{
     Command, DrainNode, Incarnation, LogTime, Machine, NodeGone, NodeId, Records, Rejection, Reply,
     Request, RequestId, ScopedKey,
 };
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
+use crate::applier::Replica;
 use crate::batcher::Pending;
 use crate::error::{ProposeError, StartError, StopReason};
 use crate::feed::EffectFeed;
 use crate::figures::Figures;
+use crate::membership::{Leading, removed};
 use crate::node::{Node, NodeConfig};
 use crate::presence;
 use crate::reads::{self, Reader};
 use crate::requests::Hold;
 use crate::status::{self, Status};
 use crate::succession;
+use crate::types::Raft;
 
 /// What became of a command, wherever it was applied first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +66,17 @@ impl Cluster {
         let (node, gate) = Node::start(&config).await?;
         let cluster = Self(Arc::new(node));
         let feed = gate.open();
-        cluster.announce(&config).await?;
+        let peers = cluster.0.peers.clone();
+        let removed = async {
+            match &peers {
+                Some(peers) => removed(peers).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            announced = cluster.announce(&config) => announced?,
+            () = removed => return Err(StartError::Removed),
+        }
         cluster.0.set_started();
         cluster.0.handle.spawn(presence::watch_others(Arc::downgrade(&cluster.0), config.clone()));
         cluster.0.handle.spawn(presence::come_back(Arc::downgrade(&cluster.0), config));
@@ -257,7 +271,7 @@ impl Cluster {
     /// within `patience`.
     pub async fn hand_over(&self, patience: Duration) -> Option<NodeId> {
         let (raft, own) = (self.0.raft.clone(), self.node().0);
-        let handing = async move { succession::hand_over(&raft, own, patience).await };
+        let handing = async move { succession::hand_over(&raft, own, None, patience).await };
         // On the runtime of consensus, whose timers openraft uses.
         self.0.handle.spawn(handing).await.ok().flatten().map(NodeId)
     }
@@ -279,9 +293,33 @@ impl Cluster {
         matches!(tokio::time::timeout(patience, gone).await, Ok(Ok(_)))
     }
 
-    /// Whether there are other nodes.
+    /// Whether there are other nodes, or are to be.
     pub fn has_peers(&self) -> bool {
-        self.0.peers.is_some()
+        let Some(peers) = &self.0.peers else { return false };
+        let state = self.0.replica.read();
+        let members = state.members.membership().nodes().take(2).count();
+        members > 1 || (members == 0 && peers.own.listed.len() > 1)
+    }
+
+    /// What the membership is changed with; `None` where nobody can join.
+    pub(crate) fn leading(&self) -> Option<Leading> {
+        self.0.leading.clone()
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.0.raft
+    }
+
+    pub(crate) fn replica(&self) -> &Replica {
+        &self.0.replica
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.0.handle
+    }
+
+    pub(crate) fn grace_ms(&self) -> u64 {
+        self.0.grace_ms
     }
 
     /// Waits until the node has stopped, and says why. Unless it was asked to, the process must exit

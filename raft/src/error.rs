@@ -52,6 +52,9 @@ pub enum StartError {
     /// The cluster refuses this node.
     #[error("the cluster refuses this node: {0}")]
     Refused(Rejection),
+    /// This node was removed from its cluster, for ever.
+    #[error("this node was removed from the cluster")]
+    Removed,
     /// No leader was found, or it committed nothing in time.
     #[error("no leader was found in time")]
     NoLeader,

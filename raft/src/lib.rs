@@ -22,7 +22,8 @@
 //!
 //! Nodes reach each other over connections of their own ([`transport`]); the listed ones form a cluster
 //! once ([`formation`]), a follower's batches go to the leader ([`forward`]), and the leader counts out
-//! whoever it has not heard for too long ([`presence`]). Each knows how old its knowledge may be ([`reads`]). A leader whose process died is succeeded at
+//! whoever it has not heard for too long ([`presence`]). Nodes join, get a vote and go while it runs
+//! ([`membership`]). Each knows how old its knowledge may be ([`reads`]). A leader whose process died is succeeded at
 //! once ([`succession`]).
 
 mod applier;
@@ -43,6 +44,7 @@ mod forward;
 mod fuzz;
 mod log_adapter;
 mod log_clock;
+mod membership;
 mod network;
 mod node;
 mod presence;
@@ -60,6 +62,7 @@ pub use cluster::{Answer, Cluster, Committed, Stamped};
 pub use error::{ProposeError, StartError, StopReason};
 pub use feed::{EffectFeed, FeedItem};
 pub use figures::{Figures, Proposals};
+pub use membership::{Change, Changed, MemberView, MembersView, Unchanged};
 pub use node::{ClusterSecret, NodeConfig};
 pub use requests::Hold;
 pub use serverv2_storage::{Durations, HistogramCounts};

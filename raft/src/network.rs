@@ -90,6 +90,11 @@ impl Peers {
         Some(Link::new(self.own.clone(), target, self.address(target)?))
     }
 
+    /// A link to whoever answers at this address under this id.
+    pub(crate) fn link_to(&self, target: u64, address: String) -> Link {
+        Link::new(self.own.clone(), target, address)
+    }
+
     /// Where this node reaches a peer.
     pub(crate) fn address(&self, target: u64) -> Option<String> {
         self.addresses.get(&target).cloned().or_else(|| {

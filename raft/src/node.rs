@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::Config;
+use openraft::async_runtime::WatchReceiver as _;
 use parking_lot::Mutex;
 use serverv2_machine::{ActivatePack, Command, Incarnation, LATEST_LEVEL, NodeUp};
 use tokio::net::TcpListener;
@@ -40,6 +41,7 @@ use crate::formation::form;
 use crate::forward::Forwarder;
 use crate::log_adapter::{LogAdapter, Stores};
 use crate::log_clock::LogClock;
+use crate::membership::{Leading, Removal, removed};
 use crate::network::Peers;
 use crate::reads::Certainty;
 use crate::records::{Broken, OverlayRecords};
@@ -70,6 +72,8 @@ pub(crate) struct Node {
     pub(crate) propose_deadline: Duration,
     pub(crate) handle: Handle,
     pub(crate) peers: Option<Peers>,
+    pub(crate) leading: Option<Leading>,
+    pub(crate) grace_ms: u64,
     pub(crate) counted_out: Arc<Notify>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) certainty: Arc<Certainty>,
@@ -188,8 +192,12 @@ async fn build(
     };
     let applier = applier.start().map_err(StartError::Threads)?;
     let state_machine = StateMachine::new(replica.clone(), applier, Arc::clone(&stores));
-    let member =
-        Member { address: String::new(), folder: stores.folder_id().0, cluster: rand::random() };
+    let own_address = config.peers.get(&config.node).unwrap_or(&config.peer_address).clone();
+    let member = Member {
+        address: own_address.clone(),
+        folder: stores.folder_id().0,
+        cluster: rand::random(),
+    };
     let own = Arc::new(Identity {
         node: id,
         folder: stores.folder_id().0,
@@ -197,16 +205,24 @@ async fn build(
         secret: config.cluster_secret.0.clone().into_bytes(),
         listed: config.peers.keys().map(|node| node.0).collect(),
         replica: replica.clone(),
+        removal: Removal::default(),
     });
     let addresses = config.peers.iter().map(|(node, address)| (node.0, address.clone())).collect();
     let network = Peers::new(Arc::clone(&own), addresses, &stores);
     let receivers = Arc::clone(&network.receivers);
-    let peers = (!config.peers.is_empty()).then(|| network.clone());
-    let listener = peers.is_some().then(|| listen(&config)).transpose()?;
+    let (listener, deaf) = listen(&config)?;
+    let peers = listener.is_some().then(|| network.clone());
     let log = LogAdapter(Arc::clone(&stores));
     let raft = Raft::new(id, Arc::new(openraft_config), network, log, state_machine)
         .await
         .map_err(|fatal| StartError::Consensus(fatal.to_string()))?;
+    if let Some(deaf) = deaf {
+        let members = raft.metrics().borrow_watched().membership_config.nodes().count();
+        if members > 1 {
+            return Err(deaf);
+        }
+        tracing::warn!(why = %deaf, "nobody can join this node");
+    }
     let (stop_sender, stop) = channel(None);
     let watched = Arc::downgrade(&stores);
     tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), broken, watched, stop_sender));
@@ -219,10 +235,13 @@ async fn build(
         asked: checkpoint,
     };
     tokio::spawn(schedule.keep(stop.clone()));
-    if let Some((peers, listener)) = peers.clone().zip(listener) {
+    let leading = peers.clone().map(|peers| Leading { raft: raft.clone(), peers, own_address });
+    if let Some((leading, listener)) = leading.clone().zip(listener) {
         let clock = Arc::clone(&clock);
+        let peers = leading.peers.clone();
         let succession = Succession::new(raft.clone(), peers);
-        let server = Arc::new(Server { raft: raft.clone(), own, stores, clock, succession });
+        let server = Server { raft: raft.clone(), own, stores, clock, succession, leading };
+        let server = Arc::new(server);
         tokio::spawn(server.run(listener, stop.clone()));
     }
 
@@ -239,10 +258,10 @@ async fn build(
 
     match &peers {
         None => lead_alone(&raft, id, member).await?,
-        Some(peers) => {
-            form(&raft, peers).await.map_err(StartError::Consensus)?;
-            raft.wait_for_recovery(None).await.map_err(|_| StartError::NoLeader)?;
-        }
+        Some(peers) => tokio::select! {
+            met = meet(&raft, peers, member) => met?,
+            () = removed(peers) => return Err(StartError::Removed),
+        },
     }
     let handle = runtime.handle().clone();
     let node = Node {
@@ -255,6 +274,8 @@ async fn build(
         propose_deadline: config.propose_deadline,
         handle,
         peers,
+        leading,
+        grace_ms: config.grace_ms,
         counted_out,
         leaving: AtomicBool::new(false),
         counters,
@@ -266,8 +287,20 @@ async fn build(
     Ok((node, gate))
 }
 
-/// The listener for peers.
-fn listen(config: &NodeConfig) -> Result<TcpListener, StartError> {
+/// The listener for peers, if there is to be one; or why there is none, where a cluster of one can do without.
+fn listen(config: &NodeConfig) -> Result<(Option<TcpListener>, Option<StartError>), StartError> {
+    let alone = config.peers.is_empty();
+    if alone && !config.is_joinable {
+        return Ok((None, None));
+    }
+    match bind(config) {
+        Ok(listener) => Ok((Some(listener), None)),
+        Err(error) if alone && !config.must_listen => Ok((None, Some(error))),
+        Err(error) => Err(error),
+    }
+}
+
+fn bind(config: &NodeConfig) -> Result<TcpListener, StartError> {
     let listener = match &config.peer_listener {
         Some(listener) => listener.try_clone(),
         None => std::net::TcpListener::bind(config.peer_bind),
@@ -277,6 +310,21 @@ fn listen(config: &NodeConfig) -> Result<TcpListener, StartError> {
         TcpListener::from_std(listener)
     });
     listening.map_err(|error| StartError::Peers(config.peer_bind, error))
+}
+
+/// Forms the cluster if it falls to this node, and waits until there is a leader and its log is here.
+async fn meet(raft: &Raft, peers: &Peers, member: Member) -> Result<(), StartError> {
+    let own = &peers.own;
+    let others = raft.metrics().borrow_watched().membership_config.nodes().count() > 1;
+    if own.listed.is_empty() && !others {
+        return lead_alone(raft, own.node, member).await;
+    }
+    form(raft, peers).await.map_err(StartError::Consensus)?;
+    if raft.voter_ids().eq([own.node]) {
+        let elected = raft.trigger().elect(false).await;
+        elected.map_err(|fatal| StartError::Consensus(fatal.to_string()))?;
+    }
+    raft.wait_for_recovery(None).await.map(drop).map_err(|_| StartError::NoLeader)
 }
 
 /// Forms a cluster of one out of nothing, elects a sole voter, waits until the log is applied.

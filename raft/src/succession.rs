@@ -39,9 +39,14 @@ const ROUNDS_MAX: u32 = 10;
 /// How long a follower may take to succeed; then the next try.
 const TRY: Duration = Duration::from_millis(500);
 
-/// Gives the lead to the follower that has most of the log, if this node leads. Tells who leads then; `None`
-/// if that is nobody else yet.
-pub(crate) async fn hand_over(raft: &Raft, own: u64, patience: Duration) -> Option<u64> {
+/// Gives the lead to this voter, or to the one that has most of the log, if this node leads. Tells who leads
+/// then; `None` if that is nobody else yet.
+pub(crate) async fn hand_over(
+    raft: &Raft,
+    own: u64,
+    to: Option<u64>,
+    patience: Duration,
+) -> Option<u64> {
     let hands = async {
         loop {
             let mut metrics = raft.metrics();
@@ -50,6 +55,7 @@ pub(crate) async fn hand_over(raft: &Raft, own: u64, patience: Duration) -> Opti
                 let voters: Vec<u64> = now.membership_config.membership().voter_ids().collect();
                 let others = now.replication.iter().flatten();
                 let others = others.filter(|(id, _)| **id != own && voters.contains(id));
+                let others = others.filter(|(id, _)| to.is_none_or(|to| to == **id));
                 (now.current_leader, others.max_by_key(|(_, has)| **has).map(|(id, _)| *id))
             };
             match (leader, furthest) {
@@ -108,6 +114,10 @@ impl Succession {
     /// Stands for election each time it is this node's turn, until somebody leads.
     async fn stand(&self, gone: u64, vote: Vote) -> Result<(), Fatal<TypeConfig>> {
         let successors: Vec<u64> = self.raft.voter_ids().filter(|id| *id != gone).collect();
+        if !successors.contains(&self.peers.own.node) {
+            // A learner waits for whom the voters choose.
+            return Ok(());
+        }
         let before = successors.iter().filter(|id| **id < self.peers.own.node).count();
         let turns = |count: usize| TURN.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
         sleep(HEAD_START + turns(before)).await;

@@ -12,6 +12,7 @@ use proptest::test_runner::TestCaseError;
 
 use super::{batch, damaged, damages, log_entry, log_id, number, vote};
 use crate::checkpoint::Head;
+use crate::membership::{Change, Changed, MemberView, MembersView, Unchanged, Verdict};
 use crate::transport::frame::{self, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, Kind};
 use crate::transport::message::{Request, Response};
 
@@ -34,9 +35,61 @@ fn request() -> impl Strategy<Value = Request> {
         2 => batch().prop_map(Request::Forward),
         1 => Just(()).prop_map(|()| Request::ReadIndex),
         1 => number().prop_map(Request::AwaitApplied),
+        1 => Just(()).prop_map(|()| Request::Members),
+        1 => (change(), number())
+            .prop_map(|(change, patience_ms)| Request::Change { change, patience_ms }),
         1 => (vote(), vec(any::<u8>(), 0..200), head())
             .prop_map(|(vote, meta, head)| Request::Snapshot { vote, meta, head }),
     ]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (number(), ".{0,40}").prop_map(|(node, address)| Change::Add { node, address }),
+        number().prop_map(Change::Promote),
+        number().prop_map(Change::Demote),
+        number().prop_map(Change::Remove),
+        prop::option::of(number()).prop_map(Change::TransferLead),
+    ]
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        (any::<bool>(), ".{0,40}")
+            .prop_map(|(already, message)| Verdict::Done(Changed { already, message })),
+        ("[A-Z_]{1,20}", ".{0,40}", any::<bool>()).prop_map(|(code, message, retryable)| {
+            Verdict::Not(Unchanged { code, message, retryable })
+        }),
+        Just(Verdict::NotLeading),
+    ]
+}
+
+fn view() -> impl Strategy<Value = MembersView> {
+    let member = (number(), ".{0,40}", any::<bool>(), prop::option::of(number()));
+    let members = vec(member, 0..5);
+    (number(), prop::option::of(number()), members).prop_map(|(number, leader, members)| {
+        let member = |(node, text, is, known)| MemberView {
+            node,
+            address: text,
+            folder: String::new(),
+            is_voter: is,
+            is_live: !is,
+            incarnation: node,
+            level: 1,
+            heard_ms: known,
+            has: known,
+        };
+        MembersView {
+            seen_by: number,
+            leader,
+            term: number,
+            committed: number,
+            level: 1,
+            is_joint: false,
+            members: members.into_iter().map(member).collect(),
+            removed: vec![number],
+        }
+    })
 }
 
 fn head() -> impl Strategy<Value = Head> {
@@ -63,13 +116,15 @@ fn response() -> impl Strategy<Value = Response> {
         prop::option::of(number()).prop_map(Response::Forward),
         prop::option::of(number()).prop_map(Response::ReadIndex),
         any::<bool>().prop_map(Response::Applied),
+        view().prop_map(Response::Members),
+        verdict().prop_map(Response::Change),
         vote().prop_map(|vote| Response::Snapshot(SnapshotResponse::new(vote))),
         ".{0,200}".prop_map(Response::Failed),
     ]
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    prop::sample::select(vec![Kind::Hello, Kind::Refused, Kind::Request, Kind::Piece, Kind::End])
+    prop::sample::select(vec![Kind::Hello, Kind::Removed, Kind::Request, Kind::Piece, Kind::End])
 }
 
 /// What decodes is a message of ours: it says the same again.

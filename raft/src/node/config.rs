@@ -41,12 +41,18 @@ pub struct NodeConfig {
     /// How long a caller waits for an answer.
     pub propose_deadline: Duration,
     /// The nodes that form the cluster, this one included, and where they are reached; empty for a
-    /// cluster of one that needs no peers.
+    /// cluster of one.
     pub peers: BTreeMap<NodeId, String>,
     /// Where peers reach this node.
     pub peer_bind: SocketAddr,
     /// A listener for peers that is bound already; used instead of `peer_bind`.
     pub peer_listener: Option<Arc<std::net::TcpListener>>,
+    /// Whether others may join a cluster of one.
+    pub is_joinable: bool,
+    /// Where others reach this node, if `peers` does not say so.
+    pub peer_address: String,
+    /// Whether the start fails where `peer_bind` can't be had; else a cluster of one goes on alone.
+    pub must_listen: bool,
     /// Which cluster this is; nodes of others are refused.
     pub cluster_name: String,
     /// What nodes prove to each other; never logged.
@@ -83,6 +89,9 @@ impl NodeConfig {
             peers: BTreeMap::new(),
             peer_bind: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
             peer_listener: None,
+            is_joinable: false,
+            peer_address: String::new(),
+            must_listen: false,
             cluster_name: "serverv2".to_owned(),
             cluster_secret: ClusterSecret::default(),
             node_gone_after_ms: 3_000,

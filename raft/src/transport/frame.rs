@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Accepted = 4,
     /// The body is a text for people; the connection ends.
     Refused = 5,
+    /// The caller was removed from the cluster; the body proves that the callee is of it.
+    Removed = 6,
     Request = 16,
     Response = 17,
     /// A piece of a snapshot.
@@ -35,6 +37,7 @@ impl Kind {
             Self::Proof,
             Self::Accepted,
             Self::Refused,
+            Self::Removed,
             Self::Request,
             Self::Response,
             Self::Piece,

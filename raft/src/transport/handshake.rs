@@ -10,6 +10,10 @@
 //! Either side may answer `Refused` with a text instead, so that the reason stands in both logs. Nonces
 //! make each proof good for one connection. A node that is in a cluster knows the data folder of each
 //! member: another folder under a member's id is refused, since it lacks what that member has promised.
+//!
+//! A caller that was removed from the cluster is told so by `Removed`, with HMAC-SHA256(secret, "removed"
+//! Hello): it acts on it, so it must not be anybody's to say. Who is unknown here but in the same cluster is
+//! let in: this node may be behind.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -23,6 +27,7 @@ use tokio::net::TcpStream;
 use super::frame::{self, HANDSHAKE_BYTES_MAX, Kind};
 use crate::applier::Replica;
 use crate::codec;
+use crate::membership::Removal;
 
 /// Changes whenever messages between nodes do.
 const VERSION: u32 = 1;
@@ -36,6 +41,8 @@ pub(crate) struct Identity {
     /// The nodes that form the cluster.
     pub(crate) listed: BTreeSet<u64>,
     pub(crate) replica: Replica,
+    /// Whether this node was removed from the cluster.
+    pub(crate) removal: Removal,
 }
 
 /// One side's introduction.
@@ -72,6 +79,30 @@ pub(crate) enum HandshakeError {
     /// The other side does not want this one.
     #[error("it refuses this node: {0}")]
     RefusedThere(String),
+    /// This node was removed; a member has proved it.
+    #[error("this node was removed from the cluster")]
+    Removed,
+}
+
+/// Why this node does not talk to that one.
+enum Objection {
+    Other(String),
+    /// The other was removed from the cluster.
+    Removed,
+}
+
+impl From<String> for Objection {
+    fn from(text: String) -> Self {
+        Self::Other(text)
+    }
+}
+
+/// Who is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Called {
+    Member,
+    /// A node that is to be taken in.
+    Newcomer,
 }
 
 /// The caller's side; `expected` is the node that was called.
@@ -79,22 +110,32 @@ pub(crate) async fn call(
     stream: &mut TcpStream,
     own: &Identity,
     expected: u64,
+    called: Called,
 ) -> Result<PeerCard, HandshakeError> {
     let card = own.card();
     let hello = codec::encode(&card);
     frame::write(stream, Kind::Hello, &hello).await?;
-    let (welcome, rest) = receive(stream, Kind::Welcome).await?;
-    let checked = decode(&welcome).and_then(|peer| {
+    let (welcome, rest) = match receive(stream, Kind::Welcome).await? {
+        Received::Wanted(welcome, rest) => (welcome, rest),
+        Received::Removed(proof) => {
+            own.verify("removed", &hello, &[], &proof).map_err(HandshakeError::Refused)?;
+            own.removal.told();
+            return Err(HandshakeError::Removed);
+        }
+    };
+    let check = |peer: Card| {
         own.verify("callee", &hello, &welcome, &rest)?;
         if peer.node != expected {
-            return Err(format!("node {} answers where node {expected} was expected", peer.node));
+            let text = format!("node {} answers where node {expected} was expected", peer.node);
+            return Err(text.into());
         }
-        own.check(&peer)?;
+        own.check(&peer, called)?;
         Ok(peer)
-    });
-    let peer = refuse_unless(stream, checked).await?;
+    };
+    let checked = decode(&welcome).map_err(Objection::from).and_then(check);
+    let peer = refuse_unless(stream, own, &[], checked).await?;
     frame::write(stream, Kind::Proof, &own.proof("caller", &hello, &welcome)).await?;
-    receive(stream, Kind::Accepted).await?;
+    wanted(receive(stream, Kind::Accepted).await?)?;
     Ok(peer.into())
 }
 
@@ -103,17 +144,19 @@ pub(crate) async fn answer(
     stream: &mut TcpStream,
     own: &Identity,
 ) -> Result<PeerCard, HandshakeError> {
-    let (hello, _) = receive(stream, Kind::Hello).await?;
-    let checked = decode(&hello).and_then(|peer| own.check(&peer).map(|()| peer));
-    let peer = refuse_unless(stream, checked).await?;
+    let (hello, _) = wanted(receive(stream, Kind::Hello).await?)?;
+    let check = |peer: Card| own.check(&peer, Called::Member).map(|()| peer);
+    let checked = decode(&hello).map_err(Objection::from).and_then(check);
+    let peer = refuse_unless(stream, own, &hello, checked).await?;
     let welcome = codec::encode(&own.card());
     let mut body = Vec::with_capacity(welcome.len() + 36);
     body.extend_from_slice(&u32::try_from(welcome.len()).unwrap_or(0).to_be_bytes());
     body.extend_from_slice(&welcome);
     body.extend_from_slice(&own.proof("callee", &hello, &welcome));
     frame::write(stream, Kind::Welcome, &body).await?;
-    let (proof, _) = receive(stream, Kind::Proof).await?;
-    refuse_unless(stream, own.verify("caller", &hello, &welcome, &proof)).await?;
+    let (proof, _) = wanted(receive(stream, Kind::Proof).await?)?;
+    let proved = own.verify("caller", &hello, &welcome, &proof).map_err(Objection::from);
+    refuse_unless(stream, own, &hello, proved).await?;
     frame::write(stream, Kind::Accepted, &[]).await?;
     Ok(peer.into())
 }
@@ -139,7 +182,37 @@ impl Identity {
     }
 
     /// Whether this node may talk to that one.
-    fn check(&self, peer: &Card) -> Result<(), String> {
+    fn check(&self, peer: &Card, called: Called) -> Result<(), Objection> {
+        self.check_cluster(peer)?;
+        let state = self.replica.read();
+        let member = state.members.membership().get_node(&peer.node).map(|member| member.folder);
+        drop(state);
+        match member {
+            Some(folder) if folder != peer.folder => Err(Objection::Other(format!(
+                "node {} has another data folder ({} instead of {}): what it has promised is lost with \
+                 the old one. Start the new folder under a new node id, let it join as a learner, and \
+                 promote it",
+                peer.node,
+                FolderId(peer.folder),
+                FolderId(folder),
+            ))),
+            Some(_) => Ok(()),
+            None if self.has_removed(peer.node) => Err(Objection::Removed),
+            None if self.has_removed_me() => {
+                Err(Objection::Other(format!("node {} was removed from the cluster", self.node)))
+            }
+            None if peer.cluster.is_none()
+                && called == Called::Member
+                && self.cluster().is_some() =>
+            {
+                Err(Objection::Other(format!("node {} is no member of the cluster", peer.node)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether both are, or may be, of the same cluster.
+    fn check_cluster(&self, peer: &Card) -> Result<(), String> {
         if peer.version != VERSION {
             return Err(format!("peer protocol {} is not {VERSION}", peer.version));
         }
@@ -165,19 +238,7 @@ impl Identity {
             }
             _ => {}
         }
-        let state = self.replica.read();
-        match state.members.membership().get_node(&peer.node) {
-            Some(member) if member.folder != peer.folder => Err(format!(
-                "node {} has another data folder ({} instead of {}): what it has promised is lost with \
-                 the old one. Start the new folder under a new node id, let it join as a learner, and \
-                 promote it",
-                peer.node,
-                FolderId(peer.folder),
-                FolderId(member.folder),
-            )),
-            None if own.is_some() => Err(format!("node {} is no member of the cluster", peer.node)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn proof(&self, side: &str, hello: &[u8], welcome: &[u8]) -> [u8; 32] {
@@ -208,15 +269,20 @@ fn decode(bytes: &[u8]) -> Result<Card, String> {
     codec::decode(bytes)
 }
 
-/// The wanted frame's body; of a `Welcome` the card and the proof behind it.
-async fn receive(
-    stream: &mut TcpStream,
-    wanted: Kind,
-) -> Result<(Vec<u8>, Vec<u8>), HandshakeError> {
+/// A frame that was waited for, or what may come instead of any.
+enum Received {
+    /// The body; of a `Welcome` the card and the proof behind it.
+    Wanted(Vec<u8>, Vec<u8>),
+    /// The proof.
+    Removed(Vec<u8>),
+}
+
+async fn receive(stream: &mut TcpStream, wanted: Kind) -> Result<Received, HandshakeError> {
     match frame::read(stream, HANDSHAKE_BYTES_MAX).await? {
         (Kind::Refused, text) => {
             Err(HandshakeError::RefusedThere(String::from_utf8_lossy(&text).into_owned()))
         }
+        (Kind::Removed, proof) => Ok(Received::Removed(proof)),
         (Kind::Welcome, body) if wanted == Kind::Welcome => {
             let (length, rest) = body
                 .split_first_chunk::<4>()
@@ -226,25 +292,44 @@ async fn receive(
                 return Err(frame::invalid("a welcome that is cut").into());
             }
             let (card, proof) = rest.split_at(length);
-            Ok((card.to_vec(), proof.to_vec()))
+            Ok(Received::Wanted(card.to_vec(), proof.to_vec()))
         }
-        (kind, body) if kind == wanted => Ok((body, Vec::new())),
+        (kind, body) if kind == wanted => Ok(Received::Wanted(body, Vec::new())),
         (kind, _) => {
             Err(HandshakeError::Refused(format!("{kind:?} came where {wanted:?} was expected")))
         }
     }
 }
 
-/// Tells the other side why not, before it is told here.
+/// What was waited for, where `Removed` makes no sense.
+fn wanted(received: Received) -> Result<(Vec<u8>, Vec<u8>), HandshakeError> {
+    match received {
+        Received::Wanted(body, rest) => Ok((body, rest)),
+        Received::Removed(_) => Err(frame::invalid("a removal out of place").into()),
+    }
+}
+
+/// Tells the other side why not, before it is told here; `hello` is the caller's, where it is known.
 async fn refuse_unless<T>(
     stream: &mut TcpStream,
-    checked: Result<T, String>,
+    own: &Identity,
+    hello: &[u8],
+    checked: Result<T, Objection>,
 ) -> Result<T, HandshakeError> {
+    // It may be gone; the reason stands in this node's log in any case.
     match checked {
         Ok(value) => Ok(value),
-        Err(reason) => {
-            // It may be gone; the reason stands in this node's log in any case.
+        Err(Objection::Other(reason)) => {
             let _ = frame::write(stream, Kind::Refused, reason.as_bytes()).await;
+            Err(HandshakeError::Refused(reason))
+        }
+        Err(Objection::Removed) => {
+            let reason = "it was removed from the cluster".to_owned();
+            let _ = if hello.is_empty() {
+                frame::write(stream, Kind::Refused, reason.as_bytes()).await
+            } else {
+                frame::write(stream, Kind::Removed, &own.proof("removed", hello, &[])).await
+            };
             Err(HandshakeError::Refused(reason))
         }
     }

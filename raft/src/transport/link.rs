@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::frame::{self, FRAME_BYTES_MAX, Kind};
-use super::handshake::{self, HandshakeError, Identity, PeerCard};
+use super::handshake::{self, Called, HandshakeError, Identity, PeerCard};
 use super::message::{Request, Response};
 use super::snapshot::Part;
 
@@ -53,9 +53,16 @@ impl Link {
         self.peer
     }
 
+    /// Says who is there, if it is somebody that may be taken in.
+    pub(crate) async fn greet_newcomer(&mut self) -> Result<PeerCard, CallError> {
+        let connected = self.connect(Instant::now() + CONNECT_PATIENCE, Called::Newcomer).await?;
+        Ok(connected.1)
+    }
+
     /// Connects anew, and says who is there.
     pub(crate) async fn greet(&mut self) -> Result<PeerCard, CallError> {
-        let (stream, card) = self.connect(Instant::now() + CONNECT_PATIENCE).await?;
+        let deadline = Instant::now() + CONNECT_PATIENCE;
+        let (stream, card) = self.connect(deadline, Called::Member).await?;
         self.stream = Some(stream);
         Ok(card)
     }
@@ -104,7 +111,10 @@ impl Link {
     async fn ready(&mut self, deadline: Instant) -> Result<BufStream<TcpStream>, CallError> {
         match self.stream.take() {
             Some(stream) => Ok(stream),
-            None => Ok(self.connect(deadline.min(Instant::now() + CONNECT_PATIENCE)).await?.0),
+            None => {
+                let deadline = deadline.min(Instant::now() + CONNECT_PATIENCE);
+                Ok(self.connect(deadline, Called::Member).await?.0)
+            }
         }
     }
 
@@ -143,11 +153,17 @@ impl Link {
     async fn connect(
         &self,
         deadline: Instant,
+        called: Called,
     ) -> Result<(BufStream<TcpStream>, PeerCard), CallError> {
+        if self.own.removal.is_known() {
+            // It would be told so each time.
+            let error = HandshakeError::Removed;
+            return Err(CallError::Connect(self.peer, self.address.clone(), error));
+        }
         let connecting = async {
             let mut stream = TcpStream::connect(&self.address).await?;
             stream.set_nodelay(true)?;
-            let card = handshake::call(&mut stream, &self.own, self.peer).await?;
+            let card = handshake::call(&mut stream, &self.own, self.peer, called).await?;
             Ok((BufStream::new(stream), card))
         };
         match timeout_at(deadline, connecting).await {

@@ -14,6 +14,7 @@ use serverv2_storage::Record;
 use super::frame::FRAME_BYTES_MAX;
 use crate::checkpoint::Head;
 use crate::codec::{self, LogRecord, StoredLogId, StoredVote};
+use crate::membership::{Change, MembersView, Verdict};
 use crate::types::{LogId, TypeConfig, Vote};
 
 /// A question to a peer.
@@ -38,6 +39,13 @@ pub(crate) enum Request {
     AwaitApplied(u64),
     /// The leader steps down; the one that is named succeeds it, the others let go of it.
     Transfer(TransferLeaderRequest<TypeConfig>),
+    /// Who is in the cluster, as the leader sees it.
+    Members,
+    /// A change of the membership, to be made within so many milliseconds.
+    Change {
+        change: Change,
+        patience_ms: u64,
+    },
 }
 
 /// A peer's answer.
@@ -53,6 +61,8 @@ pub(crate) enum Response {
     Applied(bool),
     /// The peer has done its part of a transfer, or why not.
     Transferred(bool),
+    Members(MembersView),
+    Change(Verdict),
     /// The peer can't answer; consensus has stopped there, or the question made no sense.
     Failed(String),
 }
@@ -84,6 +94,11 @@ enum RequestHead {
         to: u64,
         last: Option<StoredLogId>,
     },
+    Members,
+    Change {
+        change: Change,
+        patience_ms: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,6 +114,8 @@ enum ResponseHead {
     Failed(String),
     Applied(bool),
     Transferred(bool),
+    Members(MembersView),
+    Change(Verdict),
 }
 
 impl Request {
@@ -138,6 +155,10 @@ impl Request {
             },
             Self::Snapshot { vote, meta, head } => {
                 RequestHead::Snapshot { vote: vote.into(), meta: meta.clone(), head: head.clone() }
+            }
+            Self::Members => RequestHead::Members,
+            Self::Change { change, patience_ms } => {
+                RequestHead::Change { change: change.clone(), patience_ms: *patience_ms }
             }
         };
         let mut bytes = codec::encode(&head);
@@ -184,6 +205,8 @@ impl Request {
             RequestHead::Snapshot { vote, meta, head } => {
                 Self::Snapshot { vote: vote.into(), meta, head }
             }
+            RequestHead::Members => Self::Members,
+            RequestHead::Change { change, patience_ms } => Self::Change { change, patience_ms },
         };
         if rest.is_empty() { Ok(request) } else { Err("bytes are left over".to_owned()) }
     }
@@ -210,6 +233,8 @@ impl Response {
             Self::Snapshot(response) => ResponseHead::Snapshot { vote: (&response.vote).into() },
             Self::Applied(applied) => ResponseHead::Applied(*applied),
             Self::Transferred(done) => ResponseHead::Transferred(*done),
+            Self::Members(view) => ResponseHead::Members(view.clone()),
+            Self::Change(verdict) => ResponseHead::Change(verdict.clone()),
             Self::Failed(why) => ResponseHead::Failed(why.clone()),
         })
     }
@@ -232,6 +257,8 @@ impl Response {
             ResponseHead::Snapshot { vote } => Self::Snapshot(SnapshotResponse::new(vote.into())),
             ResponseHead::Applied(applied) => Self::Applied(applied),
             ResponseHead::Transferred(done) => Self::Transferred(done),
+            ResponseHead::Members(view) => Self::Members(view),
+            ResponseHead::Change(verdict) => Self::Change(verdict),
             ResponseHead::Failed(why) => Self::Failed(why),
         })
     }

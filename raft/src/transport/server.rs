@@ -23,6 +23,7 @@ use crate::codec;
 use crate::error::StopReason;
 use crate::log_adapter::Stores;
 use crate::log_clock::LogClock;
+use crate::membership::{self, Leading};
 use crate::stamp::stamp;
 use crate::state_machine::position;
 use crate::succession::Succession;
@@ -39,6 +40,8 @@ const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 const PIECE_PATIENCE: Duration = Duration::from_secs(10);
 /// Time for an index to be applied here, if a peer wants to know.
 const APPLY_PATIENCE: Duration = Duration::from_secs(2);
+/// Most time for a change of the membership.
+const CHANGE_PATIENCE_MAX: Duration = Duration::from_secs(3600);
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,6 +52,7 @@ pub(crate) struct Server {
     pub(crate) stores: Arc<Stores>,
     pub(crate) clock: Arc<LogClock>,
     pub(crate) succession: Succession,
+    pub(crate) leading: Leading,
 }
 
 impl Server {
@@ -121,12 +125,28 @@ impl Server {
 
     async fn serve(&self, stream: TcpStream, peer: u64) {
         let mut appends = false;
-        let ended = self.converse(BufStream::new(stream), peer, &mut appends).await;
-        if let Err(error) = ended {
-            tracing::debug!(peer, %error, "a peer's connection ended");
+        tokio::select! {
+            ended = self.converse(BufStream::new(stream), peer, &mut appends) => {
+                if let Err(error) = ended {
+                    tracing::debug!(peer, %error, "a peer's connection ended");
+                }
+            }
+            () = self.removed(peer) => {
+                tracing::info!(peer, "a connection of a node that was removed is ended");
+                return;
+            }
         }
         if appends {
             self.succession.connection_lost(peer).await;
+        }
+    }
+
+    /// Waits until this peer is removed from the cluster.
+    async fn removed(&self, peer: u64) {
+        let mut changes = self.own.replica.membership_changes();
+        while !self.own.has_removed(peer) {
+            // The sender lives in the replica.
+            let _ = changes.changed().await;
         }
     }
 
@@ -202,6 +222,14 @@ impl Server {
                 }
                 Err(error) => failed(&error),
             },
+            Request::Members => {
+                let Leading { raft, peers, .. } = &self.leading;
+                Response::Members(membership::look(raft, &peers.own.replica, peers.own.node))
+            }
+            Request::Change { change, patience_ms } => {
+                let patience = Duration::from_millis(patience_ms).min(CHANGE_PATIENCE_MAX);
+                Response::Change(self.leading.change(change, patience).await)
+            }
             Request::Snapshot { .. } => {
                 Response::Failed("a snapshot without its pieces".to_owned())
             }
