@@ -168,7 +168,7 @@ impl App {
             metrics: LocalMetrics::default(),
         });
         app.readiness.set_ready(can_serve(&app.cluster));
-        tokio::spawn(watch_readiness(app.cluster.clone(), app.readiness.clone()));
+        tokio::spawn(watch_readiness(app.clone()));
         Ok(app)
     }
 }
@@ -238,6 +238,9 @@ fn node_config(settings: &Settings, packs: &[PackRef]) -> NodeConfig {
         propose_deadline: ANSWER_PATIENCE,
         peers: settings.peers.iter().map(|(id, at)| (NodeId(*id), at.clone())).collect(),
         peer_bind: settings.peer_address(),
+        is_joinable: settings.is_joinable(),
+        must_listen: settings.peer_bind.is_some(),
+        peer_address: settings.advertised_peer_address(),
         cluster_name: settings.cluster_name.clone(),
         cluster_secret: ClusterSecret(
             settings.cluster_secret.as_ref().map(|it| it.reveal().to_owned()).unwrap_or_default(),
@@ -252,10 +255,15 @@ fn can_serve(cluster: &Cluster) -> bool {
     cluster.status().ready && cluster.uncertainty().is_some()
 }
 
-/// Consensus publishes figures, not events; looking at them is cheap.
-async fn watch_readiness(cluster: Cluster, readiness: Arc<LocalReadiness>) {
-    while readiness.now().0 != State::Draining {
-        readiness.set_ready(can_serve(&cluster));
+/// Consensus publishes figures, not events; looking at them is cheap. A node that was removed from its cluster
+/// lets its clients go, who find another one.
+async fn watch_readiness(app: Arc<App>) {
+    while app.readiness.now().0 != State::Draining {
+        if app.cluster.is_removed() {
+            app.readiness.remove();
+            return app.gateway.drain(app.settings.drain_period).await;
+        }
+        app.readiness.set_ready(can_serve(&app.cluster));
         sleep(READINESS_PERIOD).await;
     }
 }
@@ -269,6 +277,8 @@ pub enum State {
     Ready,
     /// Not any more.
     Draining,
+    /// Never again: the node was removed from its cluster.
+    Removed,
 }
 
 impl State {
@@ -278,6 +288,7 @@ impl State {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Draining => "draining",
+            Self::Removed => "removed",
         }
     }
 }
@@ -330,6 +341,11 @@ impl LocalReadiness {
         self.change(State::Draining);
     }
 
+    /// The node was removed from its cluster. All that can follow is that it is stopped.
+    pub fn remove(&self) {
+        self.change(State::Removed);
+    }
+
     /// Waits until this state is reached.
     pub async fn reached(&self, state: State) {
         // The sender lives in `self`, so this can't end early.
@@ -338,7 +354,9 @@ impl LocalReadiness {
 
     fn change(&self, to: State) {
         self.state.send_if_modified(|(state, since)| {
-            if *state == to || *state == State::Draining {
+            let is_final =
+                *state == State::Draining || (*state == State::Removed && to != State::Draining);
+            if *state == to || is_final {
                 return false;
             }
             tracing::info!(from = ?state, ?to, "readiness changes");

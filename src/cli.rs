@@ -14,6 +14,7 @@ use crate::child::LIFELINE;
 use crate::config::{self, Mode, SETTINGS, Settings, Sources};
 use crate::telemetry;
 
+mod cluster;
 mod drain;
 mod operate;
 mod serve;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
         },
         Some(("run", flags)) => serve(Mode::Run, flags),
         Some(("demo", _)) => demo(),
+        Some(("cluster", flags)) => cluster::run(flags),
         Some(("drain", flags)) => operate::command("drain", flags, drain::drain),
         _ => unreachable!("a subcommand is required, and these are all"),
     }
@@ -76,6 +78,7 @@ fn command() -> Command {
             Mode::Run,
             Command::new("run").about("Serve in production: as one of several nodes with PEERS, else as a cluster of one"),
         ))
+        .subcommand(cluster::command())
         .subcommand(operate::with_target(drain::command()))
         .subcommand(Command::new("demo").about(
             "Show a battle between two guests on a cluster of three nodes, with the leader killed in its middle",

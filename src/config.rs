@@ -20,6 +20,7 @@ mod auth;
 mod database;
 mod file;
 mod mail;
+mod peers;
 mod redis;
 mod reports;
 mod setting;
@@ -140,18 +141,7 @@ pub struct Settings {
     pub log_level: String,
 }
 
-/// Distance from PORT to the port for peers.
-const PEER_PORT_DISTANCE: u16 = 10_000;
-/// Largest PORT that leaves room for it.
-const MAX_PORT_WITH_PEER: u16 = u16::MAX - PEER_PORT_DISTANCE;
-
 impl Settings {
-    /// Where this node listens for its peers.
-    pub fn peer_address(&self) -> SocketAddr {
-        let port = self.port.saturating_add(PEER_PORT_DISTANCE);
-        self.peer_bind.unwrap_or_else(|| SocketAddr::new(self.bind_host, port))
-    }
-
     /// Refuses what only makes sense for one node, where so many on this machine are to share it.
     pub fn check_for_several(&self, nodes: u16) -> Result<(), BadSettings> {
         let mut problems = Vec::new();
@@ -160,7 +150,7 @@ impl Settings {
                 problems.push(Problem(format!("several nodes are to be started: {text}")));
             }
         };
-        let last = MAX_PORT_WITH_PEER - (nodes - 1);
+        let last = peers::MAX_PORT_WITH_PEER - (nodes - 1);
         must(self.port <= last, format!("PORT is \"{}\": allowed is at most {last}", self.port));
         must(self.node_id == 1, "NODE_ID must not be set, they are numbered from 1".into());
         must(self.peers.is_empty(), "PEERS must not be set".into());
@@ -332,7 +322,7 @@ fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
         }
         Mode::Dev | Mode::Run => {}
     }
-    check_peers(settings, problems);
+    peers::check(settings, problems);
     mail::check(&settings.mail, problems);
     let (min, max) = (settings.raft_election_min, settings.raft_election_max);
     if min >= max {
@@ -357,35 +347,6 @@ fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
             settings.total_time_limit.as_secs()
         )));
     }
-}
-
-/// What PEERS asks of the others.
-fn check_peers(settings: &Settings, problems: &mut Vec<Problem>) {
-    if settings.peers.is_empty() {
-        return;
-    }
-    let mut must = |right: bool, text: &str| {
-        if !right {
-            problems.push(Problem::text(format!("PEERS is set: {text}")));
-        }
-    };
-    must(settings.cluster_enabled, "CLUSTER_ENABLED must not be \"false\"");
-    must(settings.peers.contains_key(&settings.node_id), "it must list NODE_ID, this node, too");
-    let bound = settings.peer_bind.is_some() || (1..=MAX_PORT_WITH_PEER).contains(&settings.port);
-    must(bound, "PEER_BIND must be set where PORT is 0 or above 55535");
-    let peers_on_loopback = match settings.peer_bind {
-        Some(bind) => bind.ip().is_loopback(),
-        None => settings.bind_host.is_loopback(),
-    };
-    // In `run`, this is asked of every cluster.
-    must(
-        settings.mode == Mode::Run || settings.jwt_secret.is_some(),
-        "JWT_SECRET must be set: all nodes must sign tokens with the same secret",
-    );
-    must(
-        peers_on_loopback || settings.cluster_secret.is_some(),
-        "CLUSTER_SECRET must be set where peers are listened to off loopback",
-    );
 }
 
 /// Where a value was read.

@@ -35,7 +35,7 @@ pub(crate) mod client;
 mod refusal;
 mod routes;
 
-pub(crate) use routes::{NodeState, router};
+pub(crate) use routes::{ChangeOrder, NodeState, router};
 
 /// Name of the socket in the data folder.
 pub(crate) const SOCKET: &str = "control.sock";

@@ -110,9 +110,8 @@ impl Collector for Sample {
         let mut page = Page::new(encoder);
         page.info(names::BUILD, &[("version", env!("CARGO_PKG_VERSION"))])?;
         page.gauge(names::READY, u64::from(self.state == State::Ready))?;
-        let states =
-            [("starting", State::Starting), ("ready", State::Ready), ("draining", State::Draining)];
-        let states = states.map(|(name, state)| (name, u64::from(state == self.state)));
+        let states = [State::Starting, State::Ready, State::Draining, State::Removed];
+        let states = states.map(|state| (state.name(), u64::from(state == self.state)));
         page.gauges(names::STATE, "state", states)?;
         self.process.write(&mut page)?;
         self.node.as_ref().map_or(Ok(()), |node| node.write(&mut page))

@@ -61,7 +61,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, stop: impl Future<Output 
     let stop = async {
         stop.await;
         app.readiness.drain();
-        if app.cluster.has_peers() {
+        if app.cluster.has_peers() && !app.cluster.is_removed() {
             make_way(&app).await;
         }
         app.gateway.stop();

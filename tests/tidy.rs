@@ -152,8 +152,8 @@ fn event_names_stand_in_the_wire_file_alone() {
 #[test]
 fn every_route_is_described_where_it_is_handled() {
     // Routes of the described table come by `.routes(routes!(…))`. Without a description are the documents
-    // themselves, and what a starting node answers at some of the same paths.
-    let apart = ["src/rest/docs.rs", "src/rest/starting.rs"];
+    // themselves, what a starting node answers at some of the same paths, and the control socket.
+    let apart = ["src/rest/docs.rs", "src/rest/starting.rs", "src/control/routes.rs"];
     let ways = [
         ".route(",
         ".route_service(",

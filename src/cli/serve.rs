@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use serverv2_raft::StopReason;
+use serverv2_raft::{StartError, StopReason};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +62,16 @@ async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError>
     settings.port = bound.port();
     let readiness = Arc::<LocalReadiness>::default();
     let connections = LocalConnections::new(connections_max);
-    let start = App::start(settings.clone(), readiness.clone(), connections.clone());
+    let start = async {
+        match App::start(settings.clone(), readiness.clone(), connections.clone()).await {
+            Err(AppError::Cluster(StartError::Removed)) => {
+                // Ending would only have it started again. Its port tells why it does not serve.
+                readiness.remove();
+                std::future::pending().await
+            }
+            started => started,
+        }
+    };
     let app = tokio::select! {
         started = while_starting(&listener, &connections, &readiness, &settings, start) => started?,
         () = signal.next() => return Ok(()),

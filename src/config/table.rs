@@ -99,12 +99,13 @@ pub static SETTINGS: &[Setting] = &[
             peers(v).map(|v| s.peers = v)
         }),
         "The nodes that form the cluster, this one included, and where they reach each other. All of \
-         them must be given the same ids; the cluster forms once all are up."),
+         them must be given the same ids; the cluster forms once all are up. A node that joins later lists \
+         itself and some members. Without it, `run` is a cluster of one that others may join."),
     row("PEER_BIND", "peer-bind", CLUSTER, Unset("BIND_HOST, PORT + 10000"),
         text("an IP address and a port, like 0.0.0.0:18102", |s, v| {
             v.parse().ok().map(|v| s.peer_bind = Some(v))
         }),
-        "Where this node listens for its peers; used with PEERS."),
+        "Where this node listens for its peers: with PEERS, and in `run` for nodes that may join."),
     row("NODE_GONE_AFTER_MS", "node-gone-after-ms", CLUSTER, Always("3000"),
         number(" milliseconds", 500, 600_000, |s, n| s.node_gone_after = Duration::from_millis(n)),
         "Silence after which the leader counts a node out; its players have their grace then."),
@@ -125,7 +126,8 @@ pub static SETTINGS: &[Setting] = &[
             ((1..=255).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_graphic()))
                 .then(|| s.instance_host = v.to_owned())
         }),
-        "Host name of this node in /health."),
+        "Host name of this node in /health, and for peers where neither PEERS nor PEER_BIND tells an \
+         address of it."),
     Setting {
         secret: true,
         ..row("JWT_SECRET", "jwt-secret", CLUSTER, Unset("none"),

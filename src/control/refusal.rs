@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use serverv2_raft::Unchanged;
 
 /// Why a command was not done, or not seen to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,11 +24,11 @@ impl Refusal {
     pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
         Self { success: false, message: message.into(), code: code.to_owned(), retryable: false }
     }
+}
 
-    /// It may be different later.
-    #[allow(dead_code, reason = "nothing that is asked yet may succeed later")]
-    pub(crate) fn for_now(code: &str, message: impl Into<String>) -> Self {
-        Self { retryable: true, ..Self::new(code, message) }
+impl From<Unchanged> for Refusal {
+    fn from(Unchanged { code, message, retryable }: Unchanged) -> Self {
+        Self { success: false, message, code, retryable }
     }
 }
 

@@ -1,13 +1,16 @@
 //! What can be asked over the control socket; this file is its table of contents.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use serverv2_raft::{Change, Changed, MembersView};
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
@@ -26,6 +29,8 @@ pub(crate) fn router(app: Arc<App>, drain: CancellationToken) -> Router {
     Router::new()
         .route("/v1/node", get(node))
         .route("/v1/drain", post(drain_node))
+        .route("/v1/cluster", get(members))
+        .route("/v1/cluster/change", post(change))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .with_state(Operated { app, drain })
@@ -69,6 +74,27 @@ async fn drain_node(State(of): State<Operated>) -> Json<NodeState> {
         of.app.readiness.reached(app::State::Draining).await;
     }
     Json(look(&of.app))
+}
+
+async fn members(State(of): State<Operated>) -> Json<MembersView> {
+    Json(of.app.cluster.members().await)
+}
+
+/// A change of the membership, and how long to wait for it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ChangeOrder {
+    pub(crate) change: Change,
+    pub(crate) timeout_ms: u64,
+}
+
+async fn change(
+    State(of): State<Operated>,
+    order: Result<Json<ChangeOrder>, JsonRejection>,
+) -> Result<Json<Changed>, Refusal> {
+    let Json(order) = order.map_err(|why| Refusal::new("VALIDATION_ERROR", why.body_text()))?;
+    let patience = Duration::from_millis(order.timeout_ms);
+    Ok(Json(of.app.cluster.change(order.change, patience).await?))
 }
 
 async fn unknown(method: Method, uri: Uri) -> Response {

@@ -169,7 +169,7 @@ fn cluster_health(app: &App) -> ClusterHealth<'_> {
 struct Ready {
     #[schema(pattern = "^(ok|not_ready)$")]
     status: &'static str,
-    #[schema(pattern = "^(ready|starting|draining)$")]
+    #[schema(pattern = "^(ready|starting|draining|removed)$")]
     state: &'static str,
     timestamp: String,
     /// Seconds.
@@ -183,7 +183,7 @@ struct Ready {
     responses(
         (status = 200, description = "It should.", body = Ready),
         (
-            status = 503, description = "Not now: the node starts or goes down.", body = Ready,
+            status = 503, description = "Not now: the node starts or goes down, or was removed from its cluster.", body = Ready,
             headers(("Retry-After" = u32, description = "Seconds."))
         ),
     ),
@@ -192,7 +192,7 @@ pub(super) async fn ready(State(readiness): State<Arc<LocalReadiness>>) -> Respo
     let (state, since) = readiness.now();
     let (code, status) = match state {
         app::State::Ready => (StatusCode::OK, "ok"),
-        app::State::Starting | app::State::Draining => {
+        app::State::Starting | app::State::Draining | app::State::Removed => {
             (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
         }
     };
