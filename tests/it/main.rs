@@ -26,6 +26,7 @@ mod kept;
 mod load;
 mod logs;
 mod malformed;
+mod members;
 mod metrics;
 mod openapi;
 mod powercut;

@@ -46,6 +46,14 @@ async fn all(starting: Vec<JoinHandle<Server>>) -> Vec<Server> {
 pub(crate) struct Trio {
     pub(crate) nodes: Vec<Server>,
     ports: Vec<Port>,
+    /// Of nodes that joined later.
+    joined: Vec<Port>,
+}
+
+/// A node that may join: how it is started, and how it is added.
+pub(crate) struct Newcomer {
+    pub(crate) options: Options,
+    pub(crate) place: String,
 }
 
 impl Trio {
@@ -59,7 +67,7 @@ impl Trio {
         let address = |_, to: usize| format!("127.0.0.1:{}", ports[to].number);
         let starting = (0..3).map(|at| tokio::spawn(change(at, node(at, &ports, address)).start()));
         let nodes = all(starting.collect()).await;
-        Self { nodes, ports }
+        Self { nodes, ports, joined: Vec::new() }
     }
 
     /// The same, with ways between the nodes that can be cut.
@@ -70,7 +78,7 @@ impl Trio {
         let address = |from, to| links.address(from, to).to_owned();
         let starting = (0..3).map(|at| tokio::spawn(change(at, node(at, &ports, address)).start()));
         let nodes = all(starting.collect()).await;
-        (Self { nodes, ports }, links)
+        (Self { nodes, ports, joined: Vec::new() }, links)
     }
 
     /// Starts the nodes in this order, each when the one before can be reached.
@@ -87,12 +95,23 @@ impl Trio {
         for node in &mut nodes {
             node.until_ready().await;
         }
-        Self { nodes, ports }
+        Self { nodes, ports, joined: Vec::new() }
     }
 
     /// How a node of this cluster is started: for one on another folder.
     pub(crate) fn options(&self, at: usize) -> Options {
         node(at, &self.ports, |_, to| format!("127.0.0.1:{}", self.ports[to].number))
+    }
+
+    /// A node that may join under this id. It lists itself and the second node only.
+    pub(crate) fn newcomer(&mut self, id: usize) -> Newcomer {
+        let port = Port::take();
+        let address = format!("127.0.0.1:{}", port.number);
+        let place = format!("{id}={address}");
+        let peers = format!("2=127.0.0.1:{},{place}", self.ports[1].number);
+        let options = self.options(0).env("NODE_ID", &id.to_string()).env("PEERS", &peers);
+        self.joined.push(port);
+        Newcomer { options: options.env("PEER_BIND", &address), place }
     }
 
     /// Where a node listens for its peers.
