@@ -76,9 +76,10 @@ async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError>
         started = while_starting(&listener, &connections, &readiness, &settings, start) => started?,
         () = signal.next() => return Ok(()),
     };
-    let announced = tokio::spawn(announce(app.clone(), bound));
     let (stop, drain) = (CancellationToken::new(), CancellationToken::new());
+    // Before it says that it is ready: whoever reads that may give a command at once.
     let controlling = control(&app, drain.clone());
+    let announced = tokio::spawn(announce(app.clone(), bound));
     let serving = tokio::spawn(run(listener, app.clone(), stop.clone().cancelled_owned()));
     let broken = tokio::select! {
         reason = app.cluster.stopped() => Some(reason),
