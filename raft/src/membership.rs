@@ -161,7 +161,7 @@ impl Cluster {
         });
         match &verdict {
             Ok(done) => {
-                tracing::info!(%change, result = done.message, "the membership is as asked")
+                tracing::info!(%change, result = done.message, "the membership is as asked");
             }
             Err(not) => tracing::warn!(%change, code = not.code, why = not.message, "no change"),
         }

@@ -94,7 +94,7 @@ impl Leading {
             return Err(used(node).into());
         }
         if node == self.peers.own.node {
-            return Ok(already(format!("node {node} is a member, and leads")));
+            return Ok(already(&format!("node {node} is a member, and leads")));
         }
         let mut link = self.peers.link_to(node, address.clone());
         let card = match link.greet_newcomer().await {
@@ -107,7 +107,7 @@ impl Leading {
                 .into());
             }
             Err(error) if known.is_some_and(|known| known.address == address) => {
-                return Ok(already(format!(
+                return Ok(already(&format!(
                     "node {node} is a member, but not reached now ({error})"
                 )));
             }
@@ -121,7 +121,7 @@ impl Leading {
         let member = Member { address: address.clone(), folder: card.folder, cluster };
         match known {
             Some(known) if known.address == address => {
-                return Ok(already(format!("node {node} is a member, as a {}", role(known))));
+                return Ok(already(&format!("node {node} is a member, as a {}", role(known))));
             }
             // The handshake has shown that it is the same node on the same folder.
             Some(_) => {
@@ -159,7 +159,7 @@ impl Leading {
     async fn promote(&self, node: u64, until: Instant) -> Step<Changed> {
         let member = self.member(node)?;
         if member.is_voter {
-            return Ok(already(format!("node {node} is a voter")));
+            return Ok(already(&format!("node {node} is a voter")));
         }
         self.heard(node).await?;
         self.caught_up(node, until).await?;
@@ -170,7 +170,7 @@ impl Leading {
 
     async fn demote(&self, node: u64, until: Instant) -> Step<Changed> {
         if !self.member(node)?.is_voter {
-            return Ok(already(format!("node {node} is a learner")));
+            return Ok(already(&format!("node {node} is a learner")));
         }
         self.take_vote(node, until).await?;
         Ok(done(format!("node {node} is a learner")))
@@ -181,7 +181,7 @@ impl Leading {
         let member = view.members.iter().find(|member| member.node == node);
         match member {
             None if view.removed.contains(&node) => {
-                return Ok(already(format!("node {node} was removed before")));
+                return Ok(already(&format!("node {node} was removed before")));
             }
             None => return Err(unknown(node, &view).into()),
             Some(member) if member.is_voter => self.take_vote(node, until).await?,
@@ -213,7 +213,7 @@ impl Leading {
                 return Err(Unchanged::new(code::NOT_A_VOTER, text).into());
             }
             if to == own {
-                return Ok(already(format!("node {to} leads")));
+                return Ok(already(&format!("node {to} leads")));
             }
             self.heard(to).await?;
             self.caught_up(to, until).await?;
@@ -403,7 +403,7 @@ fn done(message: String) -> Changed {
     Changed { already: false, message }
 }
 
-fn already(message: String) -> Changed {
+fn already(message: &str) -> Changed {
     Changed { already: true, message: format!("{message}: nothing to do") }
 }
 

@@ -196,7 +196,6 @@ impl Identity {
                 FolderId(peer.folder),
                 FolderId(folder),
             ))),
-            Some(_) => Ok(()),
             None if self.has_removed(peer.node) => Err(Objection::Removed),
             None if self.has_removed_me() => {
                 Err(Objection::Other(format!("node {} was removed from the cluster", self.node)))
@@ -207,7 +206,8 @@ impl Identity {
             {
                 Err(Objection::Other(format!("node {} is no member of the cluster", peer.node)))
             }
-            None => Ok(()),
+            // A member, or one that this node has not heard of yet.
+            Some(_) | None => Ok(()),
         }
     }
 
