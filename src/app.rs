@@ -322,7 +322,7 @@ impl LocalReadiness {
         match self.now().0 {
             State::Starting => "unhealthy",
             State::Ready => "healthy",
-            State::Draining => "stopping",
+            State::Draining | State::Removed => "stopping",
         }
     }
 

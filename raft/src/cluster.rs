@@ -259,7 +259,8 @@ impl Cluster {
     pub fn status(&self) -> Status {
         let node = &self.0;
         let applied = self.read(|_, _| ()).index;
-        status::look(&node.raft, applied, self.node(), self.incarnation(), node.is_started())
+        let started = node.is_started() && !self.is_removed();
+        status::look(&node.raft, applied, self.node(), self.incarnation(), started)
     }
 
     /// What this process has counted since its start.
