@@ -12,7 +12,7 @@ use crate::auth::{CodeKey, SecretError, TokenKeys, signing_secret};
 use crate::battle::engines::{Engines, EnginesError};
 use crate::config::{MailProvider, Mode, Settings};
 use crate::cpu::{self, Cpu};
-use crate::gateway::{ANSWER_PATIENCE, EventRate, Gateway, GatewaySettings};
+use crate::gateway::{ANSWER_PATIENCE, Door, EventRate, Gateway, GatewaySettings};
 use crate::mail::{MailSetupError, Mailer};
 use crate::metrics::LocalMetrics;
 use crate::net::LocalConnections;
@@ -134,10 +134,8 @@ impl App {
             &cluster,
             feed,
             engines,
-            tokens.clone(),
-            records.clone(),
+            Door { tokens: tokens.clone(), records: records.clone(), blacklist: blacklist.clone() },
             reports.clone(),
-            blacklist.clone(),
             gateway_settings,
         )
         .map_err(AppError::Workers)?;

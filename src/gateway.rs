@@ -88,6 +88,16 @@ pub struct GatewaySettings {
     pub sockets_max: usize,
 }
 
+/// What says who is let in.
+pub(crate) struct Door {
+    /// Reads tokens.
+    pub(crate) tokens: Arc<TokenKeys>,
+    /// Knows accounts.
+    pub(crate) records: Arc<dyn Records>,
+    /// Revocations of other services, where there is a Redis.
+    pub(crate) blacklist: Option<Arc<Blacklist>>,
+}
+
 /// See the module's text.
 pub struct Gateway {
     pub(crate) cluster: Cluster,
@@ -144,12 +154,11 @@ impl Gateway {
         cluster: &Cluster,
         feed: EffectFeed,
         engines: Engines,
-        tokens: Arc<TokenKeys>,
-        records: Arc<dyn Records>,
+        door: Door,
         reports: Arc<LocalReports>,
-        blacklist: Option<Arc<Blacklist>>,
         settings: GatewaySettings,
     ) -> std::io::Result<Arc<Self>> {
+        let Door { tokens, records, blacklist } = door;
         let host = Arc::new(BattleHost::start(cluster, &engines)?);
         let (sessions, acks) = (Arc::<LocalSessions>::default(), Arc::<Acks>::default());
         let (delivered_sender, delivered) = watch::channel(0);
