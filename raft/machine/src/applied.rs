@@ -14,7 +14,7 @@ use crate::command::{
 };
 use crate::effect::Effect;
 use crate::ids::{RequestId, RoomId, Seat};
-use crate::nodes::DrainNode;
+use crate::nodes::{DrainNode, ForgetNode};
 use crate::outside::{IssueTokens, OpenSessionOutside, RefreshTokensOutside, SetRecords};
 use crate::records::Player;
 use crate::reports::{CloseStaleReports, ExpireReports, SetReports, StoreReport, Swept};
@@ -366,6 +366,7 @@ requests! {
     Tick => Done,
     RefreshTokens => Issued,
     RevokeToken => Done,
+    ForgetNode => Done,
     CreateGuestWithTokens => Issued,
     EndSessions => Ended,
     CreateCode => Done,

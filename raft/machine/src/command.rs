@@ -17,7 +17,7 @@ use crate::ids::{
     ClientKey, Incarnation, NodeId, PlayerId, RequestId, RoomId, SessionId, SessionKey, SocketId,
 };
 use crate::input::{Clocks, Digest, Input, Outcome, PackRef};
-use crate::nodes::DrainNode;
+use crate::nodes::{DrainNode, ForgetNode};
 use crate::outside::{IssueTokens, OpenSessionOutside, RefreshTokensOutside, SetRecords};
 use crate::reports::{CloseStaleReports, ExpireReports, SetReports, StoreReport};
 use crate::tokens::{CreateGuestWithTokens, RefreshTokens, RevokeToken};
@@ -117,6 +117,7 @@ pub enum Command {
     CloseStaleReports(CloseStaleReports),
     DrainNode(DrainNode),
     StateDigest(StateDigest),
+    ForgetNode(ForgetNode),
 }
 
 impl Command {
@@ -158,6 +159,7 @@ impl Command {
             Self::CloseStaleReports(_) => 28,
             Self::DrainNode(_) => 35,
             Self::StateDigest(_) => 36,
+            Self::ForgetNode(_) => 34,
         }
     }
 
@@ -417,6 +419,7 @@ impl fmt::Display for Command {
             Self::CloseStaleReports(c) => c.fmt(f),
             Self::DrainNode(c) => c.fmt(f),
             Self::StateDigest(c) => c.fmt(f),
+            Self::ForgetNode(c) => c.fmt(f),
         }
     }
 }

@@ -48,6 +48,11 @@ impl Windows {
         self.0.insert(node, window);
     }
 
+    /// Forgets a node that no longer counts; whatever it asks is refused before it comes here.
+    pub(crate) fn close(&mut self, node: NodeId) {
+        self.0.remove(&node);
+    }
+
     pub(crate) fn forget_below(&mut self, floor: Floor) {
         if let Some(window) = self.0.get_mut(&floor.node)
             && window.incarnation == floor.incarnation

@@ -42,7 +42,7 @@
 //! 1. Its struct, a variant at the **end** of [`Command`], its number in `Command::kind`, its
 //!    `Display`, and its reply in the list of `applied.rs` (a new kind of reply at the end of [`Reply`]).
 //! 2. Its rule, as a method of [`Machine`] in the file of its area, and an arm in `machine.rs`. If
-//!    older builds may stand in the same cluster, it is refused below a new behaviour level.
+//!    older builds may stand in the same cluster, it has a new behaviour level in `levels.rs`.
 //! 3. A script in `testscripts/`, a step in `tests/properties.rs`, its bytes in `tests/golden/`.
 
 mod applied;
@@ -56,6 +56,7 @@ mod due;
 mod effect;
 mod ids;
 mod input;
+mod levels;
 pub mod limits;
 mod machine;
 mod matchmaking;
@@ -95,8 +96,9 @@ pub use input::{
     BattleSetup, Clocks, Digest, EndReason, Input, LeaveReason, NumberedInput, Outcome, PackRef,
     SetupSeat,
 };
+pub use levels::{FIRST_LEVEL, LATEST_LEVEL};
 pub use machine::{Machine, Position};
-pub use nodes::DrainNode;
+pub use nodes::{DrainNode, ForgetNode};
 pub use outside::{IssueTokens, OpenSessionOutside, RecordsHome, RefreshTokensOutside, SetRecords};
 pub use records::{KeyValue, Kind, MemoryRecords, Order, Player, RecordIter, Records, Value};
 pub use reports::{
@@ -104,6 +106,6 @@ pub use reports::{
     ReportId, ReportMessages, ReportResult, ReportRow, ReportStatistics, ReportsView, SetReports,
     StoreReport, Swept, WhyMissing,
 };
-pub use snapshot::{LATEST_LEVEL, Snapshot, SnapshotV1};
+pub use snapshot::{Snapshot, SnapshotV1};
 pub use tokens::{CreateGuestWithTokens, Lifetimes, RefreshTokens, RevokeToken, TokenPair};
 pub use view::{Counts, EndView, NodeView, RoomView, SeatView, SessionView, TicketView};

@@ -29,6 +29,7 @@ use crate::due::DueSet;
 use crate::effect::Effect;
 use crate::ids::RequestId;
 use crate::input::Digest;
+use crate::levels::FIRST_LEVEL;
 use crate::matchmaking::Queue;
 use crate::nodes::Nodes;
 use crate::outside::RecordsHome;
@@ -46,7 +47,7 @@ use crate::tokens::Tokens;
 pub struct Machine {
     /// The newest log time seen.
     pub(crate) now: LogTime,
-    /// Behaviour level: see `snapshot.rs`.
+    /// Behaviour level: see `levels.rs`.
     pub(crate) level: u32,
     pub(crate) nodes: Nodes,
     pub(crate) windows: Windows,
@@ -110,7 +111,7 @@ impl Machine {
     pub fn new() -> Self {
         Self {
             now: LogTime::default(),
-            level: snapshot::FIRST_LEVEL,
+            level: FIRST_LEVEL,
             nodes: Nodes::default(),
             windows: Windows::default(),
             keys: ClientKeys::default(),
@@ -204,6 +205,7 @@ impl Machine {
     }
 
     fn command(&mut self, turn: &mut Turn<'_>, command: &Command) -> Result<Reply, Rejection> {
+        self.check_level(command)?;
         self.check_home(command)?;
         match command {
             Command::NodeUp(c) => self.node_up(turn, c).map(Reply::from),
@@ -246,6 +248,7 @@ impl Machine {
             Command::CloseStaleReports(c) => Ok(self.close_stale_reports(turn, *c).into()),
             Command::DrainNode(c) => Ok(self.drain_node(turn, *c).into()),
             Command::StateDigest(c) => self.state_digest(turn, *c).map(Reply::from),
+            Command::ForgetNode(c) => Ok(self.forget_node(*c).into()),
         }
     }
 }

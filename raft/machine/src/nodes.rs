@@ -62,7 +62,7 @@ impl Node {
 }
 
 /// A process is about to stop: its homes go to others, and it gets no new ones. It stays so until its
-/// node starts again.
+/// node starts again. Behaviour level 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainNode {
     /// Which node.
@@ -74,6 +74,20 @@ pub struct DrainNode {
 impl fmt::Display for DrainNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "drain-node {}.{}", self.node, self.incarnation.0)
+    }
+}
+
+/// A node that has left the cluster for ever makes room for another: its place, and the answers that were
+/// kept for it, go. A live one stays. Behaviour level 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetNode {
+    /// Which.
+    pub node: NodeId,
+}
+
+impl fmt::Display for ForgetNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "forget-node {}", self.node)
     }
 }
 
@@ -160,6 +174,14 @@ impl Machine {
         {
             node.standing = Standing::Draining;
             self.move_homes_from(turn, c.node);
+        }
+        Done
+    }
+
+    /// Its id belongs to a data folder that no membership names any more, so it can't come back.
+    pub(crate) fn forget_node(&mut self, c: ForgetNode) -> Done {
+        if !self.nodes.is_live(c.node) && self.nodes.by_id.remove(&c.node).is_some() {
+            self.windows.close(c.node);
         }
         Done
     }

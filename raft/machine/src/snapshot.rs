@@ -5,11 +5,7 @@
 //! for ever). A type that has to change is copied into its old version first, and `restore` leads
 //! from old to new. Indexes are not stored: `restore` derives them.
 //!
-//! **Behaviour levels.** Nodes of different builds apply the same log, so a change that gives
-//! another outcome for the same log must not take effect on some of them only. It is written as
-//! "if `level` ≥ n", and [`LATEST_LEVEL`] becomes n; it takes effect for all at the entry that holds
-//! [`RaiseLevel`](crate::RaiseLevel), which is refused until every live node knows n. A snapshot of
-//! a level that this build doesn't know is refused.
+//! A snapshot of a behaviour level that this build doesn't know is refused: see `levels.rs`.
 
 use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
@@ -18,14 +14,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::codec::{self, CodecError};
 use crate::input::Digest;
+use crate::levels::LATEST_LEVEL;
 use crate::machine::Machine;
 use crate::records::{KeyValue, Records};
-
-/// The behaviour level of an empty cluster.
-pub(crate) const FIRST_LEVEL: u32 = 1;
-
-/// The highest behaviour level of this build: what a node states in [`NodeUp`](crate::NodeUp).
-pub const LATEST_LEVEL: u32 = 1;
 
 const VERSION_1: u8 = 1;
 

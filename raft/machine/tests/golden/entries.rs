@@ -3,12 +3,12 @@
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, BindEmail, CheckCode, Clocks,
     CloseSession, CloseStaleReports, Command, CreateGuestWithTokens, CreatePlayer, Digest,
-    DrainNode, EndBattle, EndReason, EndSessions, Entry, ExpireReports, Floor, Incarnation, Input,
-    IssueTokens, JoinQueue, KeyScope, LeaveQueue, NanoId, NodeGone, NodeId, NodeUp, OpenSession,
-    OpenSessionOutside, Outcome, Purpose, RaiseLevel, RecordsHome, RecoverPlayer, RefreshTokens,
-    RefreshTokensOutside, RenamePlayer, Rendered, RevokeToken, RoomId, ScopedKey, Seat, SetRecords,
-    SetReports, StateDigest, StoreReport, Tick, TickBattle, TokenId, UnbindEmail, WallTime,
-    WhyMissing,
+    DrainNode, EndBattle, EndReason, EndSessions, Entry, ExpireReports, Floor, ForgetNode,
+    Incarnation, Input, IssueTokens, JoinQueue, KeyScope, LeaveQueue, NanoId, NodeGone, NodeId,
+    NodeUp, OpenSession, OpenSessionOutside, Outcome, Purpose, RaiseLevel, RecordsHome,
+    RecoverPlayer, RefreshTokens, RefreshTokensOutside, RenamePlayer, Rendered, RevokeToken,
+    RoomId, ScopedKey, Seat, SetRecords, SetReports, StateDigest, StoreReport, Tick, TickBattle,
+    TokenId, UnbindEmail, WallTime, WhyMissing,
 };
 
 use crate::{
@@ -183,7 +183,10 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     entries.push(("store-report-elsewhere", Entry { floors: Vec::new(), proposals }));
     let drain = DrainNode { node: NodeId(3), incarnation: Incarnation(7) }.into();
     let stated = StateDigest { room, number: 64, digest: Digest([8; 32]), rebuilt: true }.into();
-    for (number, name, command) in [(302, "drain-node", drain), (303, "state-digest", stated)] {
+    let forget = ForgetNode { node: NodeId(3) }.into();
+    for (number, name, command) in
+        [(302, "drain-node", drain), (303, "state-digest", stated), (304, "forget-node", forget)]
+    {
         let proposals = vec![proposal(number, None, command)];
         entries.push((name, Entry { floors: Vec::new(), proposals }));
     }

@@ -6,10 +6,10 @@ use serverv2_machine::limits::{
 };
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, Command,
-    CreatePlayer, Digest, DrainNode, EndBattle, EndReason, Incarnation, Input, JoinQueue,
-    LeaveReason, NanoId, NodeGone, NodeId, NodeUp, OpenSession, OpenSessionOutside, Outcome,
-    PackRef, PlayerId, RaiseLevel, RecordsHome, RenamePlayer, RoomId, Seat, SessionKey, SetRecords,
-    SocketId, StateDigest, TickBattle,
+    CreatePlayer, Digest, DrainNode, EndBattle, EndReason, ForgetNode, Incarnation, Input,
+    JoinQueue, LeaveReason, NanoId, NodeGone, NodeId, NodeUp, OpenSession, OpenSessionOutside,
+    Outcome, PackRef, PlayerId, RaiseLevel, RecordsHome, RenamePlayer, RoomId, Seat, SessionKey,
+    SetRecords, SocketId, StateDigest, TickBattle,
 };
 
 /// One of them, about this session and room, through this socket.
@@ -18,7 +18,7 @@ pub(crate) fn command(what: u8, session: SessionKey, socket: SocketId, room: Roo
     let input = |input| AppendInput { session: session.clone(), room, input }.into();
     let nobody: PlayerId = "nobody_______________".parse().unwrap();
     let clocks = Clocks { turn_s: 0, total_s: u32::MAX, animation_max_ms: u32::MAX };
-    match what % 28 {
+    match what % 29 {
         0 => input(Input::Select(by, "x".repeat(SELECTION_BYTES_MAX + 1).as_str().into())),
         1 => input(Input::Select(by, "x".repeat(SELECTION_BYTES_MAX).as_str().into())),
         2 => input(animation(by, ANIMATION_TEXT_MAX + 1)),
@@ -60,6 +60,7 @@ pub(crate) fn command(what: u8, session: SessionKey, socket: SocketId, room: Roo
             StateDigest { room, number: u32::from(what), digest, rebuilt: what.is_multiple_of(2) }
                 .into()
         }
+        27 => ForgetNode { node: NodeId(u64::from(what % 5)) }.into(),
         _ => {
             let outcome = Outcome { winner: Some(by), reason: EndReason::AllPetFainted };
             EndBattle { room, after: u32::MAX, outcome, digest: Digest([9; 32]) }.into()

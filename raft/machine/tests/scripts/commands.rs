@@ -6,9 +6,9 @@ use goldenscript::ArgumentConsumer;
 use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Clocks, CloseSession, Command,
     CreateGuestWithTokens, CreatePlayer, Digest, DrainNode, EndBattle, EndReason, EndSessions,
-    Incarnation, Input, JoinQueue, LATEST_LEVEL, LeaveQueue, LeaveReason, Lifetimes, NanoId,
-    NodeGone, NodeUp, OpenSession, Outcome, PackRef, RaiseLevel, RefreshTokens, RenamePlayer,
-    RevokeToken, Seat, SocketId, StateDigest, Tick, TickBattle,
+    FIRST_LEVEL, ForgetNode, Incarnation, Input, JoinQueue, LeaveQueue, LeaveReason, Lifetimes,
+    NanoId, NodeGone, NodeUp, OpenSession, Outcome, PackRef, RaiseLevel, RefreshTokens,
+    RenamePlayer, RevokeToken, Seat, SocketId, StateDigest, Tick, TickBattle,
 };
 
 use crate::world::{Failure, World, node_id, number, positional};
@@ -22,6 +22,7 @@ impl World {
         Ok(match name {
             "up" | "gone" | "drain" => self.node_command(name, args)?,
             "activate" => ActivatePack { pack: pack(positional(args)?) }.into(),
+            "forget" => ForgetNode { node: node_id(positional(args)?)? }.into(),
             "raise" => RaiseLevel { level: number(positional(args)?)? }.into(),
             "create" | "rename" => {
                 let short = positional(args)?;
@@ -81,7 +82,7 @@ impl World {
         }
         let packs = args.take_key("packs").unwrap_or("starter");
         let packs = packs.split('/').filter(|name| !name.is_empty()).map(pack).collect();
-        let level = args.take_key("level").map_or(Ok(LATEST_LEVEL), number)?;
+        let level = args.take_key("level").map_or(Ok(FIRST_LEVEL), number)?;
         Ok(NodeUp { packs, level, grace_ms }.into())
     }
 

@@ -121,9 +121,14 @@ impl World {
             output.push_str(&script);
             Ok(())
         };
-        run(self, "n1: up".into())?;
-        run(self, "n2: up".into())?;
+        let level = args.take_key("level");
+        let up = level.map_or_else(|| "up".into(), |level| format!("up level={level}"));
+        run(self, format!("n1: {up}"))?;
+        run(self, format!("n2: {up}"))?;
         run(self, "activate starter".into())?;
+        if let Some(level) = level {
+            run(self, format!("raise {level}"))?;
+        }
         while let Some(player) = args.next_pos() {
             run(self, format!("create {player}"))?;
             run(self, format!("open {player}/1"))?;
