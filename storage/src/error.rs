@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::undertaking::Undertaking;
+
 /// Why bytes could not be read or made durable. Cloneable: one failed flush has many waiters.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StorageError {
@@ -33,6 +35,20 @@ pub enum StorageError {
         found: u32,
         /// The newest format known here.
         known: u32,
+    },
+    /// A tool died while it worked on the folder.
+    #[error("a {what} of the data folder {path} was begun and not finished")]
+    Unfinished {
+        /// Which folder.
+        path: PathBuf,
+        /// What was begun.
+        what: Undertaking,
+    },
+    /// A folder that must be new is not.
+    #[error("the data folder {path} is not empty")]
+    NotEmpty {
+        /// Which folder.
+        path: PathBuf,
     },
     /// The folder belongs to another node id. A node id and its folder belong together for ever.
     #[error("the data folder {path} belongs to node {owner}, not to node {asked}")]
@@ -87,6 +103,15 @@ impl StorageError {
             }
             Self::Newer { .. } => "start the version that wrote it, or a newer one",
             Self::OtherNode { .. } => "name the folder of this node, or start it under its own id",
+            Self::Unfinished { what: Undertaking::Recovery, .. } => {
+                "run `serverv2 cluster recover` on it again"
+            }
+            Self::Unfinished { what: Undertaking::Restore, .. } => {
+                "remove it, and restore the backup again"
+            }
+            Self::NotEmpty { .. } => {
+                "name a folder that is empty or not there; nothing was changed"
+            }
             Self::Corrupt(_) => {
                 "do not start it again on this folder: keep a copy of it, and check the disk. A lone \
                  node: restore the whole folder from a backup. A node of a cluster: the others have all \

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::StorageError;
 use crate::files;
+use crate::undertaking::Undertaking;
 
 /// The newest format of a data folder that this code reads, and the one it writes.
 const FORMAT: u32 = 1;
@@ -62,12 +63,37 @@ pub struct Folder {
 impl Folder {
     /// Opens a folder for a node, or makes it if there is none or an empty one.
     pub fn open(path: &Path, node: u64) -> Result<Self, StorageError> {
+        Self::open_to(path, node, None)
+    }
+
+    /// Opens a folder to do something with it that must be done wholly: until [`Self::finish`] nobody else
+    /// opens it. A restore makes the folder, so there may be none.
+    pub fn begin(path: &Path, node: u64, what: Undertaking) -> Result<Self, StorageError> {
+        Self::open_to(path, node, Some(what))
+    }
+
+    /// What was begun with it is done.
+    pub fn finish(&self) -> Result<(), StorageError> {
+        Undertaking::finish(&self.path)
+    }
+
+    /// Whose folder this is; `None` if it is nobody's yet.
+    pub fn owner(path: &Path) -> Result<Option<u64>, StorageError> {
+        let header = files::read_small(&path.join(HEADER), HEADER_BYTES_MAX)?;
+        header.map(|bytes| parse(path, &bytes).map(|header| header.node)).transpose()
+    }
+
+    fn open_to(path: &Path, node: u64, what: Option<Undertaking>) -> Result<Self, StorageError> {
         files::create_folder(path)?;
+        refuse_unfinished(path, what)?;
         let header = files::read_small(&path.join(HEADER), HEADER_BYTES_MAX)?;
         if header.is_none() {
             refuse_foreign_files(path)?;
+        } else if what == Some(Undertaking::Restore) {
+            return Err(StorageError::NotEmpty { path: path.into() });
         }
         let lock = lock(path)?;
+        refuse_unfinished(path, what)?;
         // Read again: another process may have made the folder before this one got the lock.
         let header = match files::read_small(&path.join(HEADER), HEADER_BYTES_MAX)? {
             Some(bytes) => parse(path, &bytes)?,
@@ -80,6 +106,9 @@ impl Folder {
                 asked: node,
             });
         }
+        if let Some(what) = what {
+            what.begin(path)?;
+        }
         let folder = Self { path: path.into(), header, _lock: lock };
         if header.state == State::New {
             folder.start_over()?;
@@ -90,6 +119,11 @@ impl Folder {
     /// The folder's random id.
     pub fn id(&self) -> FolderId {
         self.header.folder
+    }
+
+    /// The node whose folder it is.
+    pub fn node(&self) -> u64 {
+        self.header.node
     }
 
     /// Where it is.
@@ -172,6 +206,14 @@ fn lock(path: &Path) -> Result<File, StorageError> {
                 return Err(StorageError::io("lock", &path_of_lock)(error));
             }
         }
+    }
+}
+
+/// What a tool has begun, only the same tool may go on with.
+fn refuse_unfinished(path: &Path, by: Option<Undertaking>) -> Result<(), StorageError> {
+    match (Undertaking::found_in(path)?, by) {
+        (None, _) | (Some(Undertaking::Recovery), Some(Undertaking::Recovery)) => Ok(()),
+        (Some(what), _) => Err(StorageError::Unfinished { path: path.into(), what }),
     }
 }
 
@@ -280,6 +322,30 @@ mod tests {
         fs::write(dir.path().join(HEADER), "serverv2-data\nformat=7\nanything").unwrap();
         let error = Folder::open(dir.path(), 1).unwrap_err();
         assert!(error.to_string().contains("has format 7"), "{error}");
+    }
+
+    #[test]
+    fn what_a_tool_began_keeps_everybody_else_out_until_it_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        ready(dir.path());
+        let begun = Folder::begin(dir.path(), 1, Undertaking::Recovery).unwrap();
+        drop(begun);
+        let unfinished = |result: Result<Folder, StorageError>, what: Undertaking| matches!(result, Err(StorageError::Unfinished { what: found, .. }) if found == what);
+        assert!(unfinished(Folder::open(dir.path(), 1), Undertaking::Recovery));
+        let restore = Folder::begin(dir.path(), 1, Undertaking::Restore);
+        assert!(unfinished(restore, Undertaking::Recovery));
+        Folder::begin(dir.path(), 1, Undertaking::Recovery).unwrap().finish().unwrap();
+        Folder::open(dir.path(), 1).unwrap();
+
+        let restore = Folder::begin(dir.path(), 1, Undertaking::Restore);
+        assert!(matches!(restore, Err(StorageError::NotEmpty { .. })));
+        let dir = tempfile::tempdir().unwrap();
+        Folder::begin(dir.path(), 7, Undertaking::Restore).unwrap();
+        for what in [Undertaking::Restore, Undertaking::Recovery] {
+            assert!(unfinished(Folder::begin(dir.path(), 7, what), Undertaking::Restore));
+        }
+        assert!(unfinished(Folder::open(dir.path(), 7), Undertaking::Restore));
+        assert_eq!(Folder::owner(dir.path()).unwrap(), Some(7));
     }
 
     #[test]

@@ -26,6 +26,7 @@
 //! log/        sled: tree `meta` and one tree for each 8192 log indexes
 //! records/    sled: a tree of records for each generation, one of which is valid
 //! witness     how far the log was at least
+//! unfinished  what a tool has begun with the folder and not finished; else not there
 //! snapshots/  <position>-<number>.snap files and `current`, which names the valid one
 //! control.sock, jwt-secret   not of this crate
 //! ```
@@ -47,6 +48,7 @@ mod records;
 mod snapshot_file;
 mod snapshot_store;
 mod tail;
+mod undertaking;
 mod witness;
 
 pub use durable::Done;
@@ -57,3 +59,4 @@ pub use log_store::{LogStore, Purged, Record};
 pub use records::{Base, Change, Filling, KeyValue, RECORD_KEY_MAX, RecordStore, RecordStream};
 pub use snapshot_file::{SnapshotFile, SnapshotReader};
 pub use snapshot_store::SnapshotStore;
+pub use undertaking::Undertaking;

@@ -75,11 +75,17 @@ pub struct LogStore<R> {
 impl<R: Record> LogStore<R> {
     /// Opens the log of a folder, checks it, and counts this opening durably.
     pub fn open(folder: &mut Folder) -> Result<Self, StorageError> {
-        Self::open_with(folder, CACHE_ENTRIES_MAX, CACHE_BYTES_MAX)
+        Self::open_after(folder, 0)
+    }
+
+    /// The same for a folder that takes the place of one that was opened so often.
+    pub fn open_after(folder: &mut Folder, boots: u64) -> Result<Self, StorageError> {
+        Self::open_with(folder, boots, CACHE_ENTRIES_MAX, CACHE_BYTES_MAX)
     }
 
     fn open_with(
         folder: &mut Folder,
+        boots: u64,
         cache_entries_max: usize,
         cache_bytes_max: usize,
     ) -> Result<Self, StorageError> {
@@ -105,7 +111,7 @@ impl<R: Record> LogStore<R> {
                 break;
             }
         }
-        tail.boots += 1;
+        tail.boots = tail.boots.max(boots) + 1;
         tail.number += 1;
         disk.put_tail(&tail)?;
         disk.sync(tail.number)?;

@@ -41,7 +41,7 @@ fn small(index: u64) -> Line {
 
 fn open(dir: &Path) -> Result<LogStore<Line>, StorageError> {
     // Nothing is cached beyond what is not durable yet: reads go to the disk.
-    LogStore::open_with(&mut Folder::open(dir, 1)?, 0, 0)
+    LogStore::open_with(&mut Folder::open(dir, 1)?, 0, 0, 0)
 }
 
 fn wait(ask: impl FnOnce(Done) -> Result<(), StorageError>) {
@@ -163,7 +163,7 @@ fn a_read_stops_at_its_bytes_but_gives_at_least_one_entry() {
 #[test]
 fn the_newest_entries_are_cached_and_the_rest_is_read_from_the_disk() {
     let dir = tempfile::tempdir().unwrap();
-    let open = || LogStore::<Line>::open_with(&mut Folder::open(dir.path(), 1)?, 5, 1 << 20);
+    let open = || LogStore::<Line>::open_with(&mut Folder::open(dir.path(), 1)?, 0, 5, 1 << 20);
     let log = open().unwrap();
     append(&log, (1..=20).map(small));
     assert_eq!(log.state.lock().cache.range(), 16..21);
