@@ -10,6 +10,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use openraft::EntryPayload;
@@ -47,14 +48,15 @@ struct Shared {
     state: RwLock<State>,
     applied: watch::Sender<u64>,
     membership: watch::Sender<()>,
+    /// The behaviour level in force, for who may not wait for the state.
+    level: AtomicU32,
 }
 
 impl Replica {
     /// An empty state above these records.
     pub(crate) fn on(records: OverlayRecords) -> Self {
         let state = RwLock::new(State { records, ..State::default() });
-        let (applied, membership) = Default::default();
-        Self(Arc::new(Shared { state, applied, membership }))
+        Self(Arc::new(Shared { state, ..Shared::default() }))
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -72,6 +74,11 @@ impl Replica {
         self.0.membership.subscribe()
     }
 
+    /// The behaviour level in force here; 0 before anything was applied.
+    pub(crate) fn level(&self) -> u32 {
+        self.0.level.load(Ordering::Acquire)
+    }
+
     /// For a checkpoint, between two entries; entries are the applier's.
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.0.state.write()
@@ -79,6 +86,10 @@ impl Replica {
 
     fn tell_membership(&self) {
         self.0.membership.send_replace(());
+    }
+
+    fn tell_level(&self, level: u32) {
+        self.0.level.store(level, Ordering::Release);
     }
 
     fn tell_applied(&self, index: u64) {
@@ -172,6 +183,7 @@ impl Applier {
         self.feed.publish(AppliedEntry { index, term, applied: Arc::clone(&applied) });
         let at = state.machine.last_at();
         let wants_checkpoint = state.records.wants_checkpoint();
+        self.replica.tell_level(state.machine.level());
         drop(guard);
 
         if wants_checkpoint {
@@ -196,6 +208,7 @@ impl Applier {
         let index = state.applied.map_or(0, |applied| applied.index);
         let at = state.machine.last_at();
         let mut guard = self.replica.write();
+        self.replica.tell_level(state.machine.level());
         let before = std::mem::replace(&mut *guard, state);
         self.feed.reset(index);
         // Whoever waits for an entry that the snapshot contains gets the remembered answer.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serverv2_machine::limits::ANSWERS_PER_NODE_MAX;
 use serverv2_machine::{
-    Command, DrainNode, Incarnation, LogTime, Machine, NodeGone, NodeId, Records, Rejection, Reply,
-    Request, RequestId, ScopedKey,
+    Command, DrainNode, FIRST_LEVEL, Incarnation, LogTime, Machine, NodeGone, NodeId, Records,
+    Rejection, Reply, Request, RequestId, ScopedKey,
 };
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
@@ -26,6 +26,7 @@ use crate::requests::Hold;
 use crate::status::{self, Status};
 use crate::succession;
 use crate::types::Raft;
+use crate::upgrade;
 
 /// What became of a command, wherever it was applied first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,11 +82,16 @@ impl Cluster {
         cluster.0.handle.spawn(presence::watch_others(Arc::downgrade(&cluster.0), config.clone()));
         cluster.0.handle.spawn(presence::come_back(Arc::downgrade(&cluster.0), config));
         cluster.0.handle.spawn(reads::stay_certain(Arc::downgrade(&cluster.0)));
+        cluster.0.handle.spawn(upgrade::keep_up(Arc::downgrade(&cluster.0)));
         Ok((cluster, feed))
     }
 
     pub(crate) fn of(node: Arc<Node>) -> Self {
         Self(node)
+    }
+
+    pub(crate) fn inner(&self) -> &Node {
+        &self.0
     }
 
     /// This node.
@@ -160,6 +166,10 @@ impl Cluster {
     ) -> Result<Answer, ProposeError> {
         let node = &self.0;
         let hold = node.requests.claim(request);
+        // An older build, which may still be among the nodes, could not read it.
+        if command.since_level() > node.replica.level().max(FIRST_LEVEL) {
+            return Err(Rejection::NotEverywhere.into());
+        }
         if node.requests.open() > ANSWERS_PER_NODE_MAX {
             return Err(ProposeError::Busy);
         }

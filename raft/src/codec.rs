@@ -19,6 +19,7 @@ use serverv2_storage::Record;
 use crate::types::{
     Batch, LogEntry, LogId, Member, Membership, SnapshotMeta, StoredMembership, Vote,
 };
+use crate::versions;
 
 const FORMAT: u8 = 1;
 /// Memory that decoding a head may take; a membership is the largest.
@@ -96,6 +97,7 @@ impl Record for LogRecord {
             StoredPayload::Blank => EntryPayload::Blank,
             StoredPayload::Batch => {
                 let entry = decode_entry(rest).map_err(|error| error.to_string())?;
+                versions::check_known(&entry)?;
                 EntryPayload::Normal(Batch(Arc::new(entry)))
             }
             StoredPayload::Membership(members) => EntryPayload::Membership(members.try_into()?),
@@ -147,6 +149,12 @@ impl From<&Vote> for StoredVote {
 impl From<StoredVote> for Vote {
     fn from(StoredVote { term, node, committed }: StoredVote) -> Self {
         Self { leader_id: LeaderId { term, node_id: node }, committed }
+    }
+}
+
+impl StoredLogId {
+    pub(crate) fn new(term: u64, node: u64, index: u64) -> Self {
+        Self { term, node, index }
     }
 }
 

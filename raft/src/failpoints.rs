@@ -3,7 +3,7 @@
 //!
 //! The variable `FAILPOINTS` arms them, as the crate `fail` reads it: `FAILPOINTS=committed=return(doomed)`.
 
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 use fail::{FailScenario, fail_point};
 use serverv2_machine::Entry;
@@ -29,4 +29,11 @@ pub(crate) fn committed(entry: &Entry) {
 pub(crate) fn feed_is_full() -> bool {
     fail_point!("feed", |_| true);
     false
+}
+
+/// The behaviour level of the older build that this process pretends to be, with all that such a build can't
+/// read or say: the variable `SERVERV2_PRETEND_LEVEL`.
+pub(crate) fn pretended_level() -> Option<u32> {
+    static PRETENDED: OnceLock<Option<u32>> = OnceLock::new();
+    *PRETENDED.get_or_init(|| std::env::var("SERVERV2_PRETEND_LEVEL").ok()?.parse().ok())
 }

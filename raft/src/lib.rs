@@ -25,6 +25,8 @@
 //! whoever it has not heard for too long ([`presence`]). Nodes join, get a vote and go while it runs
 //! ([`membership`]). Each knows how old its knowledge may be ([`reads`]). A leader whose process died is succeeded at
 //! once ([`succession`]).
+//!
+//! Builds of different age stand in one cluster by [`versions`] and [`upgrade`].
 
 mod applier;
 mod batcher;
@@ -57,6 +59,8 @@ mod status;
 mod succession;
 mod transport;
 mod types;
+mod upgrade;
+mod versions;
 
 pub use cluster::{Answer, Cluster, Committed, Stamped};
 pub use error::{ProposeError, StartError, StopReason};
@@ -67,3 +71,4 @@ pub use node::{ClusterSecret, NodeConfig};
 pub use requests::Hold;
 pub use serverv2_storage::{Durations, HistogramCounts};
 pub use status::{SavedVote, Status};
+pub use upgrade::{Levels, UpgradeError};

@@ -45,8 +45,15 @@ impl Stores {
         path: &std::path::Path,
         node: u64,
     ) -> Result<(Arc<Self>, oneshot::Receiver<()>), StorageError> {
-        let mut folder = Folder::open(path, node)?;
-        let log = LogStore::open(&mut folder)?;
+        Self::of(Folder::open(path, node)?, 0)
+    }
+
+    /// The same with a folder that is open already, and takes the place of one that was opened so often.
+    pub(crate) fn of(
+        mut folder: Folder,
+        boots: u64,
+    ) -> Result<(Arc<Self>, oneshot::Receiver<()>), StorageError> {
+        let log = LogStore::open_after(&mut folder, boots)?;
         let (snapshots, records) = open_state(&folder, &log)?;
         let (closed, wait_closed) = oneshot::channel();
         Ok((

@@ -8,21 +8,22 @@
 //!    could object.
 //! 4. The log's tail is committed and applied under the new leader.
 //! 5. The feed opens, and `NodeUp` is committed: sessions of former processes of this node end.
-//! 6. The first pack of the settings is activated if the cluster has none.
+//! 6. The first pack of the settings is activated if the cluster has none: it is new, and takes the
+//!    newest behaviour level as soon as all its nodes know it.
 
 mod config;
 pub(crate) mod snapshots;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use openraft::Config;
 use openraft::async_runtime::WatchReceiver as _;
 use parking_lot::Mutex;
-use serverv2_machine::{ActivatePack, Command, Incarnation, LATEST_LEVEL, NodeUp};
+use serverv2_machine::{ActivatePack, Command, Incarnation, NodeUp, RaiseLevel};
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch::{Receiver, channel};
@@ -51,11 +52,12 @@ use crate::succession::Succession;
 use crate::transport::handshake::Identity;
 use crate::transport::server::Server;
 use crate::types::{Member, Raft};
+use crate::versions::own_level;
 
 /// Threads of the runtime that openraft has for itself.
 const RUNTIME_THREADS: usize = 2;
 /// Incarnations of one process: more than it can be counted out in a lifetime.
-const INCARNATION_BITS: u32 = 20;
+pub(crate) const INCARNATION_BITS: u32 = 20;
 /// How long a start may take from the election to the announcement.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for the disk.
@@ -77,6 +79,11 @@ pub(crate) struct Node {
     pub(crate) counted_out: Arc<Notify>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) certainty: Arc<Certainty>,
+    /// The data folder; weak, as the node's end must not wait for whoever holds this.
+    pub(crate) stores: Weak<Stores>,
+    pub(crate) cluster_name: String,
+    /// This process has put the cluster to work: it had no pack before.
+    pub(crate) is_founder: AtomicBool,
     started: AtomicBool,
     /// It has said goodbye, and does not come back when it is counted out.
     pub(crate) leaving: AtomicBool,
@@ -225,6 +232,7 @@ async fn build(
     }
     let (stop_sender, stop) = channel(None);
     let watched = Arc::downgrade(&stores);
+    let weak_stores = Weak::clone(&watched);
     tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), broken, watched, stop_sender));
     tokio::spawn(count_elections(raft.clone(), Arc::clone(&counters)));
     let schedule = Schedule {
@@ -280,6 +288,9 @@ async fn build(
         leaving: AtomicBool::new(false),
         counters,
         certainty: Arc::default(),
+        stores: weak_stores,
+        cluster_name: config.cluster_name,
+        is_founder: AtomicBool::new(false),
         started: AtomicBool::new(false),
         runtime: Mutex::new(runtime.0.take()),
         closed: Mutex::new(Some(closed)),
@@ -348,11 +359,15 @@ impl Cluster {
     /// Steps 5 and 6.
     pub(crate) async fn announce(&self, config: &NodeConfig) -> Result<(), StartError> {
         let up =
-            NodeUp { packs: config.packs.clone(), level: LATEST_LEVEL, grace_ms: config.grace_ms };
+            NodeUp { packs: config.packs.clone(), level: own_level(), grace_ms: config.grace_ms };
         self.insist(up.into()).await?;
         let has_pack = self.read(|machine, _| machine.active_pack().is_some()).value;
         if let Some(pack) = config.packs.first().filter(|_| !has_pack) {
             self.insist(ActivatePack { pack: pack.clone() }.into()).await?;
+            self.inner().is_founder.store(true, Ordering::Release);
+        }
+        if self.inner().is_founder.load(Ordering::Acquire) && !self.has_peers() {
+            self.insist(RaiseLevel { level: own_level() }.into()).await?;
         }
         Ok(())
     }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
-use serverv2_machine::{Incarnation, LATEST_LEVEL, NodeGone, NodeId, NodeUp};
+use serverv2_machine::{Incarnation, NodeGone, NodeId, NodeUp};
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
 use crate::error::ProposeError;
 use crate::node::{Node, NodeConfig};
+use crate::versions::own_level;
 
 /// How often the leader looks.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
@@ -77,7 +78,7 @@ pub(crate) async fn come_back(node: Weak<Node>, config: NodeConfig) {
         let incarnation = node.requests.renew();
         tracing::warn!(incarnation = incarnation.0, "this process was counted out and comes back");
         let up =
-            NodeUp { packs: config.packs.clone(), level: LATEST_LEVEL, grace_ms: config.grace_ms };
+            NodeUp { packs: config.packs.clone(), level: own_level(), grace_ms: config.grace_ms };
         if let Err(error) = Cluster::of(node).insist(up.into()).await {
             tracing::error!(node = %NodeId(config.node.0), %error, "it is not let back in");
         }

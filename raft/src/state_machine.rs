@@ -26,6 +26,7 @@ use crate::codec;
 use crate::log_adapter::Stores;
 use crate::records::{self, Layer, OverlayRecords, Written};
 use crate::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::versions::own_level;
 
 /// Entries handed to the applier at once.
 const APPLY_ENTRIES_MAX: usize = 256;
@@ -124,6 +125,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let (head, machine, changes) =
                 Opened::of(&file).and_then(Opened::read).map_err(|error| damaged(&error))?;
             let (machine, _) = machine.restore();
+            if machine.level() > own_level() {
+                return Err(damaged(&"it is of a newer behaviour level"));
+            }
             let current = stores.snapshots.current();
             let is_own = current.is_some_and(|current| current.is_same(&file));
             let base = if is_own {

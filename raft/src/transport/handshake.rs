@@ -29,7 +29,8 @@ use crate::applier::Replica;
 use crate::codec;
 use crate::membership::Removal;
 
-/// Changes whenever messages between nodes do.
+/// Of the handshake alone, and never changed: what messages a node understands, it says behind it
+/// (`versions.rs`).
 const VERSION: u32 = 1;
 
 /// What this node says of itself, and knows of others.
@@ -228,7 +229,10 @@ impl Identity {
         let own = self.cluster();
         match (own, peer.cluster) {
             (Some(own), Some(other)) if own != other => {
-                return Err("it belongs to another cluster".to_owned());
+                return Err("it belongs to another cluster. A node whose cluster was recovered or \
+                            restored without it can't come back with its old folder: start it on an \
+                            empty one under a new node id, and add it to the cluster"
+                    .to_owned());
             }
             (None, None) if peer.listed != self.listed => {
                 return Err(format!(

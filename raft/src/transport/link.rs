@@ -14,6 +14,7 @@ use super::frame::{self, FRAME_BYTES_MAX, Kind};
 use super::handshake::{self, Called, HandshakeError, Identity, PeerCard};
 use super::message::{Request, Response};
 use super::snapshot::Part;
+use crate::versions::{self, Versions};
 
 /// Time to connect and shake hands.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
@@ -41,11 +42,13 @@ pub(crate) struct Link {
     peer: u64,
     address: String,
     stream: Option<BufStream<TcpStream>>,
+    /// What the peer said of itself on the newest connection, and the protocol that both speak.
+    versions: (Versions, u32),
 }
 
 impl Link {
     pub(crate) fn new(own: Arc<Identity>, peer: u64, address: String) -> Self {
-        Self { own, peer, address, stream: None }
+        Self { own, peer, address, stream: None, versions: (Versions::first(), 1) }
     }
 
     /// Who is at its other end.
@@ -76,6 +79,7 @@ impl Link {
     ) -> Result<Response, CallError> {
         let deadline = Instant::now() + patience;
         let mut stream = self.ready(deadline).await?;
+        self.check(request)?;
         self.send(&mut stream, request, deadline).await?;
         self.answer(stream, deadline).await
     }
@@ -88,6 +92,7 @@ impl Link {
     ) -> Result<Response, CallError> {
         let peer = self.peer;
         let mut stream = self.ready(Instant::now() + CONNECT_PATIENCE).await?;
+        self.check(request)?;
         self.send(&mut stream, request, Instant::now() + PIECE_PATIENCE).await?;
         while let Some(part) = parts.recv().await {
             let part = part.map_err(|error| CallError::Failed(peer, error.to_string()))?;
@@ -116,6 +121,18 @@ impl Link {
                 Ok(self.connect(deadline, Called::Member).await?.0)
             }
         }
+    }
+
+    /// The level may have been raised, and the peer be of a build that does not know it.
+    fn check(&self, request: &Request) -> Result<(), CallError> {
+        let (versions, protocol) = &self.versions;
+        let since = request.since_protocol();
+        let speaks = if since > *protocol {
+            Err(format!("it speaks peer protocol {protocol}, this message is of {since}"))
+        } else {
+            versions.follows(self.own.replica.level())
+        };
+        speaks.map_err(|why| CallError::Failed(self.peer, why))
     }
 
     async fn send(
@@ -151,7 +168,7 @@ impl Link {
     }
 
     async fn connect(
-        &self,
+        &mut self,
         deadline: Instant,
         called: Called,
     ) -> Result<(BufStream<TcpStream>, PeerCard), CallError> {
@@ -164,10 +181,15 @@ impl Link {
             let mut stream = TcpStream::connect(&self.address).await?;
             stream.set_nodelay(true)?;
             let card = handshake::call(&mut stream, &self.own, self.peer, called).await?;
-            Ok((BufStream::new(stream), card))
+            let mut stream = BufStream::new(stream);
+            let versions = introduce(&mut stream, &self.own).await?;
+            Ok((stream, card, versions))
         };
         match timeout_at(deadline, connecting).await {
-            Ok(Ok(connected)) => Ok(connected),
+            Ok(Ok((stream, card, versions))) => {
+                self.versions = versions;
+                Ok((stream, card))
+            }
             Ok(Err(error)) => {
                 if !matches!(error, HandshakeError::Io(_)) {
                     tracing::warn!(peer = self.peer, %error, "a peer and this node don't go together");
@@ -177,4 +199,28 @@ impl Link {
             Err(_) => Err(CallError::Late(self.peer)),
         }
     }
+}
+
+/// Both sides say what they speak and know; whoever does not understand that is of the first builds.
+async fn introduce(
+    stream: &mut BufStream<TcpStream>,
+    own: &Identity,
+) -> Result<(Versions, u32), HandshakeError> {
+    if !versions::are_told() {
+        return Ok((Versions::first(), 1));
+    }
+    let said = Versions::own();
+    let message = Request::Introduce(said.clone()).encode().map_err(HandshakeError::Refused)?;
+    frame::write(stream, Kind::Request, &message).await?;
+    let (kind, bytes) = frame::read(stream, FRAME_BYTES_MAX).await?;
+    if kind != Kind::Response {
+        return Err(frame::invalid("a frame that is no answer").into());
+    }
+    let theirs = match Response::decode(&bytes).map_err(HandshakeError::Refused)? {
+        Response::Introduced(versions) => versions,
+        Response::Refused(why) => return Err(HandshakeError::RefusedThere(why)),
+        _ => Versions::first(),
+    };
+    let protocol = said.agree(&theirs, own.replica.level()).map_err(HandshakeError::Refused)?;
+    Ok((theirs, protocol))
 }

@@ -16,6 +16,7 @@ use crate::checkpoint::Head;
 use crate::codec::{self, LogRecord, StoredLogId, StoredVote};
 use crate::membership::{Change, MembersView, Verdict};
 use crate::types::{LogId, TypeConfig, Vote};
+use crate::versions::{self, Versions};
 
 /// A question to a peer.
 #[cfg_attr(test, derive(Debug))]
@@ -46,6 +47,8 @@ pub(crate) enum Request {
         change: Change,
         patience_ms: u64,
     },
+    /// What the caller speaks and knows: the first message of a connection (`versions.rs`).
+    Introduce(Versions),
 }
 
 /// A peer's answer.
@@ -63,6 +66,10 @@ pub(crate) enum Response {
     Transferred(bool),
     Members(MembersView),
     Change(Verdict),
+    /// What the peer speaks and knows.
+    Introduced(Versions),
+    /// The two can't stand in one cluster; the connection ends.
+    Refused(String),
     /// The peer can't answer; consensus has stopped there, or the question made no sense.
     Failed(String),
 }
@@ -99,6 +106,7 @@ enum RequestHead {
         change: Change,
         patience_ms: u64,
     },
+    Introduce(Versions),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -116,9 +124,27 @@ enum ResponseHead {
     Transferred(bool),
     Members(MembersView),
     Change(Verdict),
+    Introduced(Versions),
+    Refused(String),
 }
 
 impl Request {
+    /// The peer protocol that brought this message: it is not sent to whoever does not speak that. The first
+    /// message of a connection is, since the answer tells.
+    pub(crate) fn since_protocol(&self) -> u32 {
+        match self {
+            Self::Append(_)
+            | Self::Vote { .. }
+            | Self::Forward(_)
+            | Self::ReadIndex
+            | Self::Snapshot { .. }
+            | Self::AwaitApplied(_)
+            | Self::Transfer(_)
+            | Self::Introduce(_) => 1,
+            Self::Members | Self::Change { .. } => 2,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Result<Vec<u8>, String> {
         let mut rest = Vec::new();
         let head = match self {
@@ -148,6 +174,7 @@ impl Request {
             }
             Self::ReadIndex => RequestHead::ReadIndex,
             Self::AwaitApplied(index) => RequestHead::AwaitApplied(*index),
+            Self::Introduce(versions) => RequestHead::Introduce(versions.clone()),
             Self::Transfer(request) => RequestHead::Transfer {
                 vote: request.from_leader().into(),
                 to: *request.to_node_id(),
@@ -194,11 +221,13 @@ impl Request {
             }
             RequestHead::Forward => {
                 let entry = decode_entry(rest).map_err(|error| error.to_string())?;
+                versions::check_known(&entry)?;
                 rest = &[];
                 Self::Forward(entry)
             }
             RequestHead::ReadIndex => Self::ReadIndex,
             RequestHead::AwaitApplied(index) => Self::AwaitApplied(index),
+            RequestHead::Introduce(versions) => Self::Introduce(versions),
             RequestHead::Transfer { vote, to, last } => {
                 Self::Transfer(TransferLeaderRequest::new(vote.into(), to, last.map(LogId::from)))
             }
@@ -235,6 +264,8 @@ impl Response {
             Self::Transferred(done) => ResponseHead::Transferred(*done),
             Self::Members(view) => ResponseHead::Members(view.clone()),
             Self::Change(verdict) => ResponseHead::Change(verdict.clone()),
+            Self::Introduced(versions) => ResponseHead::Introduced(versions.clone()),
+            Self::Refused(why) => ResponseHead::Refused(why.clone()),
             Self::Failed(why) => ResponseHead::Failed(why.clone()),
         })
     }
@@ -259,6 +290,8 @@ impl Response {
             ResponseHead::Transferred(done) => Self::Transferred(done),
             ResponseHead::Members(view) => Self::Members(view),
             ResponseHead::Change(verdict) => Self::Change(verdict),
+            ResponseHead::Introduced(versions) => Self::Introduced(versions),
+            ResponseHead::Refused(why) => Self::Refused(why),
             ResponseHead::Failed(why) => Self::Failed(why),
         })
     }

@@ -28,6 +28,7 @@ use crate::stamp::stamp;
 use crate::state_machine::position;
 use crate::succession::Succession;
 use crate::types::{Raft, Vote};
+use crate::versions::{self, Versions};
 
 /// Connections of peers at once; one more is ended. A cluster of seven needs about forty.
 const CONNECTIONS_MAX: usize = 256;
@@ -157,12 +158,30 @@ impl Server {
         peer: u64,
         appends: &mut bool,
     ) -> io::Result<()> {
+        let mut versions = Versions::first();
         loop {
             let (kind, bytes) = frame::read(&mut stream, FRAME_BYTES_MAX).await?;
             if kind != Kind::Request {
                 return Err(frame::invalid("a frame that is no request"));
             }
             let response = match Request::decode(&bytes) {
+                Ok(Request::Introduce(theirs)) if versions::are_told() => {
+                    let own = Versions::own();
+                    match own.agree(&theirs, self.own.replica.level()) {
+                        Ok(_) => {
+                            versions = theirs;
+                            Response::Introduced(own)
+                        }
+                        Err(why) => Response::Refused(why),
+                    }
+                }
+                // In words that every build understands.
+                Ok(_) if let Err(why) = versions.follows(self.own.replica.level()) => {
+                    let response = Response::Failed(why.clone());
+                    frame::write(&mut stream, Kind::Response, &response.encode()).await?;
+                    tracing::warn!(peer, why, "a peer is not let in");
+                    return Ok(());
+                }
                 Ok(Request::Snapshot { vote, meta, head }) => {
                     tracing::info!(peer, "a snapshot is coming in");
                     self.receive(&mut stream, vote, meta, head).await?
@@ -177,6 +196,10 @@ impl Server {
                 tracing::warn!(peer, why, "a peer's request failed");
             }
             frame::write(&mut stream, Kind::Response, &response.encode()).await?;
+            if let Response::Refused(why) = response {
+                tracing::warn!(peer, why, "a peer is not let in");
+                return Ok(());
+            }
         }
     }
 
@@ -230,8 +253,8 @@ impl Server {
                 let patience = Duration::from_millis(patience_ms).min(CHANGE_PATIENCE_MAX);
                 Response::Change(self.leading.change(change, patience).await)
             }
-            Request::Snapshot { .. } => {
-                Response::Failed("a snapshot without its pieces".to_owned())
+            Request::Snapshot { .. } | Request::Introduce(_) => {
+                Response::Failed("a message out of its place".to_owned())
             }
         }
     }

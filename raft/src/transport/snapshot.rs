@@ -135,7 +135,8 @@ impl Incoming {
     }
 }
 
-fn receive(
+/// Puts the parts together; what comes of it is to be published or installed. Blocks.
+pub(crate) fn receive(
     stores: &Stores,
     meta: &[u8],
     position: u64,
