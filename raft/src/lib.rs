@@ -26,9 +26,11 @@
 //! ([`membership`]). Each knows how old its knowledge may be ([`reads`]). A leader whose process died is succeeded at
 //! once ([`succession`]).
 //!
-//! Builds of different age stand in one cluster by [`versions`] and [`upgrade`].
+//! Builds of different age stand in one cluster by [`versions`] and [`upgrade`]. A live node gives a [`backup`] of
+//! the whole state; [`offline`] makes a new data folder of one, or a cluster of one out of a survivor.
 
 mod applier;
+mod backup;
 mod batcher;
 mod checkpoint;
 mod cluster;
@@ -49,6 +51,7 @@ mod log_clock;
 mod membership;
 mod network;
 mod node;
+mod offline;
 mod presence;
 mod reads;
 mod records;
@@ -62,12 +65,14 @@ mod types;
 mod upgrade;
 mod versions;
 
+pub use backup::{Backup, BackupAbout, BackupError};
 pub use cluster::{Answer, Cluster, Committed, Stamped};
 pub use error::{ProposeError, StartError, StopReason};
 pub use feed::{EffectFeed, FeedItem};
 pub use figures::{Figures, Proposals};
 pub use membership::{Change, Changed, MemberView, MembersView, Unchanged};
 pub use node::{ClusterSecret, NodeConfig};
+pub use offline::{OfflineError, Standing, check_backup, look_at, recover, restore};
 pub use requests::Hold;
 pub use serverv2_storage::{Durations, HistogramCounts};
 pub use status::{SavedVote, Status};
