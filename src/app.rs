@@ -61,6 +61,8 @@ pub struct App {
     pub settings: Settings,
     /// The replicated log and this node's replica of what it says.
     pub cluster: Cluster,
+    /// The packs that are loaded here.
+    pub engines: Engines,
     /// The sockets of this node and the battles they see.
     pub gateway: Arc<Gateway>,
     /// Whether traffic should come here.
@@ -133,7 +135,7 @@ impl App {
         let gateway = Gateway::start(
             &cluster,
             feed,
-            engines,
+            engines.clone(),
             Door { tokens: tokens.clone(), records: records.clone(), blacklist: blacklist.clone() },
             reports.clone(),
             gateway_settings,
@@ -149,6 +151,7 @@ impl App {
         let app = Arc::new(Self {
             settings,
             cluster,
+            engines,
             gateway,
             readiness,
             connections,

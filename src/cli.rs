@@ -16,6 +16,7 @@ use crate::telemetry;
 
 mod cluster;
 mod drain;
+mod lifecycle;
 mod operate;
 mod serve;
 mod several;
@@ -47,8 +48,13 @@ pub fn main() -> ExitCode {
         },
         Some(("run", flags)) => serve(Mode::Run, flags),
         Some(("demo", _)) => demo(),
-        Some(("cluster", flags)) => cluster::run(flags),
+        Some(("cluster", flags)) => flags
+            .subcommand()
+            .and_then(|(name, of)| lifecycle::cluster(name, of))
+            .unwrap_or_else(|| cluster::run(flags)),
         Some(("drain", flags)) => operate::command("drain", flags, drain::drain),
+        Some(("backup", flags)) => operate::command("backup", flags, lifecycle::backup),
+        Some(("restore", flags)) => lifecycle::restore(flags),
         _ => unreachable!("a subcommand is required, and these are all"),
     }
 }
@@ -78,8 +84,10 @@ fn command() -> Command {
             Mode::Run,
             Command::new("run").about("Serve in production: as one of several nodes with PEERS, else as a cluster of one"),
         ))
-        .subcommand(cluster::command())
+        .subcommand(cluster::command().subcommands(lifecycle::cluster_commands()))
         .subcommand(operate::with_target(drain::command()))
+        .subcommand(lifecycle::backup_command())
+        .subcommand(lifecycle::restore_command())
         .subcommand(Command::new("demo").about(
             "Show a battle between two guests on a cluster of three nodes, with the leader killed in its middle",
         ))

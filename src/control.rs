@@ -32,9 +32,11 @@ use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 pub(crate) mod client;
+mod lifecycle;
 mod refusal;
 mod routes;
 
+pub(crate) use lifecycle::{ActivePack, LevelsState, WantedPack};
 pub(crate) use routes::{ChangeOrder, NodeState, router};
 
 /// Name of the socket in the data folder.

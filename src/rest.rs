@@ -35,7 +35,7 @@ mod rate;
 mod reports;
 mod sessions;
 mod starting;
-mod time;
+pub(crate) mod time;
 mod tokens;
 
 pub use body::BodyBudget;

@@ -37,3 +37,13 @@ pub(crate) fn pretended_level() -> Option<u32> {
     static PRETENDED: OnceLock<Option<u32>> = OnceLock::new();
     *PRETENDED.get_or_init(|| std::env::var("SERVERV2_PRETEND_LEVEL").ok()?.parse().ok())
 }
+
+/// A recovery has come so far: dies if this step is named.
+pub(crate) fn recovery(step: &str) {
+    fail_point!("recovery", |doomed| {
+        if doomed.as_deref() == Some(step) {
+            std::process::abort();
+        }
+    });
+    let _ = step;
+}

@@ -15,12 +15,17 @@ use super::builtin::BuiltinEngine;
 use super::engine::BattleEngine;
 use super::pack::{Pack, PackError};
 
+/// Digits of a digest by which a pack may be named: fewer may mean another one tomorrow.
+const DIGEST_DIGITS_MIN: usize = 6;
+
 /// The engines by what battles are pinned to.
 #[derive(Clone)]
 pub struct Engines {
     by_pack: Arc<BTreeMap<PackRef, Arc<dyn BattleEngine>>>,
     /// The preferred one first.
     packs: Vec<PackRef>,
+    /// What they are called, in the same order.
+    ids: Vec<String>,
 }
 
 /// Why the packs can't be loaded; the server does not start.
@@ -55,15 +60,17 @@ impl Engines {
             }
         }
         packs.push(Pack::starter());
-        let mut engines = Self { by_pack: Arc::default(), packs: Vec::new() };
+        let mut engines = Self { by_pack: Arc::default(), packs: Vec::new(), ids: Vec::new() };
         let mut by_pack = BTreeMap::new();
         for pack in packs {
             let reference = pack.reference();
             let ignored = pack.ignored();
             info!(pack = pack.id, version = pack.version, %reference, ?ignored, "a pack is loaded");
+            let id = pack.id.clone();
             let engine: Arc<dyn BattleEngine> = Arc::new(BuiltinEngine::new(Arc::new(pack)));
             if by_pack.insert(reference.clone(), engine).is_none() {
                 engines.packs.push(reference);
+                engines.ids.push(id);
             }
         }
         engines.by_pack = Arc::new(by_pack);
@@ -73,6 +80,24 @@ impl Engines {
     /// The engine of battles pinned to this pack, if it is loaded here.
     pub fn get(&self, pack: &PackRef) -> Option<&Arc<dyn BattleEngine>> {
         self.by_pack.get(pack)
+    }
+
+    /// The pack with this id, or whose digest begins so as far as it is shown; else what there is.
+    pub fn find(&self, name: &str) -> Result<&PackRef, String> {
+        let known = || self.ids.iter().zip(&self.packs);
+        let begins = |pack: &PackRef| {
+            name.len() >= DIGEST_DIGITS_MIN && pack.digest.to_string().starts_with(name)
+        };
+        let mut found = known().filter(|(id, pack)| *id == name || begins(pack));
+        match (found.next(), found.next()) {
+            (Some((_, pack)), None) => Ok(pack),
+            (first, _) => {
+                let what = if first.is_some() { "more than one pack" } else { "no pack" };
+                let known: Vec<String> =
+                    known().map(|(id, pack)| format!("{id} ({pack})")).collect();
+                Err(format!("this node has loaded {what} called {name:?}: {}", known.join(", ")))
+            }
+        }
     }
 
     /// What this node announces, the preferred one first.
@@ -107,7 +132,12 @@ mod tests {
     fn without_a_folder_there_is_the_starter_pack() {
         let engines = Engines::load(None).unwrap();
         assert_eq!(engines.packs().len(), 1);
-        assert!(engines.get(&engines.packs()[0]).is_some());
+        let starter = &engines.packs()[0];
+        assert!(engines.get(starter).is_some());
+        let digest = starter.digest.to_string();
+        assert_eq!(engines.find(&digest[..DIGEST_DIGITS_MIN]), Ok(starter));
+        assert_eq!(engines.find(&engines.ids[0]), Ok(starter));
+        assert!(engines.find(&digest[..2]).unwrap_err().contains("no pack"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn command() -> Command {
         .action(ArgAction::SetTrue)
         .help("For programs: one JSON object, as the node gives it.");
     Command::new("cluster")
-        .about("See who is in the cluster, and let nodes join, vote and go while it runs")
+        .about("See who is in the cluster, let nodes join, vote and go, and switch on what a new version brings")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(with_target(

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::{CONFIG, FAILED, refused};
-use crate::config::{self, SETTINGS, Sources};
+use crate::config::{self, BadSettings, SETTINGS, Sources};
 use crate::control::client::{ControlError, Node};
 
 const DATA_DIR: &str = "DATA_DIR";
@@ -34,6 +34,17 @@ impl Target {
 
 /// Adds the flags that say which node is meant.
 pub(super) fn with_target(command: Command) -> Command {
+    let timeout = Arg::new(TIMEOUT)
+        .long("timeout")
+        .value_name("SECONDS")
+        .value_parser(value_parser!(u64).range(1..=3600))
+        .default_value("30")
+        .help("How long to wait for the effect.");
+    with_folder(command).arg(timeout)
+}
+
+/// Adds the flags that say which folder is meant.
+pub(super) fn with_folder(command: Command) -> Command {
     let flag = SETTINGS.iter().find(|setting| setting.name == DATA_DIR).map_or("", |it| it.flag);
     let folder = Arg::new(DATA_DIR).long(flag).value_name("FOLDER").help(
         "The data folder of the node, as it was started with. With `dev --nodes 3`: ./data/node-1 and \
@@ -44,13 +55,17 @@ pub(super) fn with_target(command: Command) -> Command {
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
         .help("The TOML file of settings that the node was started with.");
-    let timeout = Arg::new(TIMEOUT)
-        .long("timeout")
-        .value_name("SECONDS")
-        .value_parser(value_parser!(u64).range(1..=3600))
-        .default_value("30")
-        .help("How long to wait for the effect.");
-    command.args([folder, config, timeout]).next_line_help(true)
+    command.args([folder, config]).next_line_help(true)
+}
+
+/// The folder that is meant.
+pub(super) fn folder(flags: &ArgMatches) -> Result<PathBuf, BadSettings> {
+    let given = flags.get_one::<String>(DATA_DIR).map(|value| (DATA_DIR, value.clone()));
+    config::data_dir(&Sources {
+        flags: given.into_iter().collect(),
+        env: &|name| -> Option<OsString> { std::env::var_os(name) },
+        file: flags.get_one(CONFIG).cloned(),
+    })
 }
 
 /// Runs a command to its end.
@@ -59,13 +74,7 @@ pub(super) fn command(
     flags: &ArgMatches,
     run: impl AsyncFnOnce(&Target, &ArgMatches) -> Result<(), ControlError>,
 ) -> ExitCode {
-    let given = flags.get_one::<String>(DATA_DIR).map(|value| (DATA_DIR, value.clone()));
-    let folder = config::data_dir(&Sources {
-        flags: given.into_iter().collect(),
-        env: &|name| -> Option<OsString> { std::env::var_os(name) },
-        file: flags.get_one(CONFIG).cloned(),
-    });
-    let folder = match folder {
+    let folder = match folder(flags) {
         Ok(folder) => folder,
         Err(bad) => return refused(&bad),
     };

@@ -1,14 +1,15 @@
 //! The asking end: one connection to the node that serves with a data folder.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -103,19 +104,37 @@ impl Node {
             .map_err(|error| broken(&error))?;
         self.sender.ready().await.map_err(|error| broken(&error))?;
         let answer = self.sender.send_request(request).await.map_err(|error| broken(&error))?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| ControlError::Broken(error.to_string()))?.to_bytes();
-        if head.status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| broken(&error));
+        if !answer.status().is_success() {
+            return Err(refusal(answer).await);
         }
-        match serde_json::from_slice(&body) {
-            Ok(refusal) => Err(ControlError::Refused(refusal)),
-            Err(_) => Err(ControlError::Broken(format!(
-                "it answers {}: {}",
-                head.status,
-                String::from_utf8_lossy(&body)
-            ))),
+        serde_json::from_slice(&read(answer.into_body()).await?).map_err(|error| broken(&error))
+    }
+
+    /// Asks for a file and writes it as it comes; `patience` is for its beginning and for each piece.
+    pub(crate) async fn download(
+        &mut self,
+        path: &str,
+        to: &mut impl Write,
+        patience: Duration,
+    ) -> Result<(), ControlError> {
+        let request = Request::builder().uri(path).header(HOST, "node").body(Full::default());
+        let request = request.map_err(|error| broken(&error))?;
+        self.sender.ready().await.map_err(|error| broken(&error))?;
+        let answer = timeout(patience, self.sender.send_request(request)).await;
+        let answer = answer.map_err(|_| ControlError::Late(patience))?;
+        let answer = answer.map_err(|error| broken(&error))?;
+        if !answer.status().is_success() {
+            return Err(refusal(answer).await);
+        }
+        let mut body = answer.into_body();
+        loop {
+            let frame = timeout(patience, body.frame()).await;
+            let Some(frame) = frame.map_err(|_| ControlError::Late(patience))? else {
+                return Ok(());
+            };
+            if let Ok(bytes) = frame.map_err(|error| broken(&error))?.into_data() {
+                to.write_all(&bytes).map_err(|error| broken(&error))?;
+            }
         }
     }
 
@@ -126,6 +145,27 @@ impl Node {
             sleep(END_PAUSE).await;
         }
     }
+}
+
+async fn read(body: Incoming) -> Result<Bytes, ControlError> {
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    Ok(body.map_err(|error| ControlError::Broken(error.to_string()))?.to_bytes())
+}
+
+/// Why the node did not do it.
+async fn refusal(answer: Response<Incoming>) -> ControlError {
+    let status = answer.status();
+    let body = match read(answer.into_body()).await {
+        Ok(body) => body,
+        Err(error) => return error,
+    };
+    serde_json::from_slice(&body).map_or_else(
+        |_| {
+            let text = String::from_utf8_lossy(&body);
+            ControlError::Broken(format!("it answers {status}: {text}"))
+        },
+        ControlError::Refused,
+    )
 }
 
 fn broken(error: &dyn std::fmt::Display) -> ControlError {

@@ -24,6 +24,11 @@ impl Refusal {
     pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
         Self { success: false, message: message.into(), code: code.to_owned(), retryable: false }
     }
+
+    /// It may be different later.
+    pub(crate) fn for_now(code: &str, message: impl Into<String>) -> Self {
+        Self { retryable: true, ..Self::new(code, message) }
+    }
 }
 
 impl From<Unchanged> for Refusal {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serverv2_raft::{Change, Changed, MembersView};
 use tokio_util::sync::CancellationToken;
 
+use super::lifecycle;
 use super::refusal::Refusal;
 use crate::app::{self, App};
 
@@ -31,9 +32,10 @@ pub(crate) fn router(app: Arc<App>, drain: CancellationToken) -> Router {
         .route("/v1/drain", post(drain_node))
         .route("/v1/cluster", get(members))
         .route("/v1/cluster/change", post(change))
+        .with_state(Operated { app: app.clone(), drain })
+        .merge(lifecycle::router(app))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
-        .with_state(Operated { app, drain })
 }
 
 /// How this node is now.

@@ -7,7 +7,7 @@ use serverv2_machine::WallTime;
 const MS_PER_DAY: u64 = 86_400_000;
 
 /// As in `timestamp` fields: `2025-06-20T08:00:00.000Z`.
-pub(super) fn zulu(time: WallTime) -> String {
+pub(crate) fn zulu(time: WallTime) -> String {
     format!("{}Z", date_and_time(time))
 }
 

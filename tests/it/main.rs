@@ -23,6 +23,7 @@ mod handshake;
 mod heartbeat;
 mod homes;
 mod kept;
+mod lifecycle;
 mod load;
 mod logs;
 mod malformed;

@@ -50,15 +50,28 @@ pub fn recover(path: &Path) -> Result<(Standing, Standing), OfflineError> {
     let id = LogId { leader_id, index: last.map_or(0, |last| last.index + 1) };
     let entry = LogRecord(LogEntry::new(id, EntryPayload::Membership(members)));
 
+    step("begun");
     let vote = codec::encode_vote(&Vote { leader_id, committed: true });
     durably(|done| stores.log.save_vote(vote.clone(), done))?;
+    step("voted");
     durably(|done| stores.log.append(vec![entry], done))?;
+    step("appended");
     stores.log.save_committed(codec::encode_log_id(id))?;
     // It is written with the next commit.
     durably(|done| stores.log.save_vote(vote, done))?;
+    step("committed");
     let after = State::of(&stores)?.standing;
     stores.folder.finish()?;
     Ok((before, after))
+}
+
+/// Where tests let this process die.
+fn step(_name: &str) {
+    #[cfg(feature = "failpoints")]
+    {
+        crate::failpoints::arm();
+        crate::failpoints::recovery(_name);
+    }
 }
 
 fn open(

@@ -37,6 +37,8 @@ pub(crate) struct Options {
     faulty_disk: bool,
     /// Limits of open files at its start, as `ulimit` takes them.
     open_files: Option<String>,
+    /// Another build of the server.
+    binary: Option<PathBuf>,
 }
 
 impl Options {
@@ -85,6 +87,17 @@ impl Options {
     /// Adds an argument after `dev`.
     pub(crate) fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
+        self
+    }
+
+    /// A server that is not started yet, on a folder that somebody else has made.
+    pub(crate) fn on(self, folder: tempfile::TempDir) -> Server {
+        Server { options: self, folder, disk: None, faulty: None, process: None }
+    }
+
+    /// Runs another build of the server.
+    pub(crate) fn binary(mut self, binary: &Path) -> Self {
+        self.binary = Some(binary.to_owned());
         self
     }
 
@@ -233,6 +246,11 @@ impl Server {
         self.options.env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Runs this build from its next start on.
+    pub(crate) fn upgrade(&mut self) {
+        self.options.binary = None;
+    }
+
     /// Starts it again without waiting until it is ready, which it may never be.
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "it is still running");
@@ -351,12 +369,13 @@ struct Process {
 
 impl Process {
     fn launch(options: &Options, folder: &Path, disk: BTreeMap<&str, PathBuf>) -> Self {
+        let binary = options.binary.as_deref().unwrap_or(Path::new(BINARY));
         let mut command = match &options.open_files {
-            None => Command::new(BINARY),
+            None => Command::new(binary),
             Some(limit) => {
                 let mut shell = Command::new("/bin/sh");
                 let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
-                shell.args(["-c", &script, BINARY]);
+                shell.args(["-c", &script]).arg(binary);
                 shell
             }
         };
