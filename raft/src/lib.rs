@@ -46,6 +46,8 @@ mod formation;
 mod forward;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod golden;
 mod log_adapter;
 mod log_clock;
 mod membership;

@@ -26,6 +26,9 @@ use crate::versions::own_level;
 /// How often the leader looks.
 const LOOK_PERIOD: Duration = Duration::from_millis(500);
 
+/// For how many looks an upgrade must be due before it is worth a warning: a new cluster takes it by itself.
+const DUE_LOOKS: u32 = 6;
+
 /// Which behaviour levels there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Levels {
@@ -135,7 +138,8 @@ impl Cluster {
 
 /// Raises the level of a new cluster, says once when an upgrade is due, and lets go of nodes that have left.
 pub(crate) async fn keep_up(node: Weak<Node>) {
-    let mut told = 0;
+    // The level that is due, and for how many looks it has been.
+    let mut seen = (0, 0);
     loop {
         sleep(LOOK_PERIOD).await;
         let Some(node) = node.upgrade() else { return };
@@ -145,17 +149,17 @@ pub(crate) async fn keep_up(node: Weak<Node>) {
         if cluster.inner().is_founder.load(Ordering::Acquire) && found(&cluster, &levels).await {
             cluster.inner().is_founder.store(false, Ordering::Release);
         }
-        if !is_leader {
-            told = 0;
-            continue;
-        }
-        if let Some(due) = levels.due().filter(|due| *due > told && *due <= own_level()) {
+        let due = levels.due().filter(|_| is_leader).unwrap_or(0);
+        seen = if seen.0 == due { (due, seen.1 + 1) } else { (due, 0) };
+        if due > 0 && seen.1 == DUE_LOOKS {
             tracing::warn!(
                 in_force = levels.in_force,
                 due,
                 "all nodes know a higher behaviour level: `serverv2 cluster upgrade` switches it on"
             );
-            told = due;
+        }
+        if !is_leader {
+            continue;
         }
         if levels.in_force >= FORGETS {
             forget_one(&cluster, &levels).await;

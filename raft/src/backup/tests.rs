@@ -121,10 +121,10 @@ fn the_first_bytes_of_the_format_stay_as_they_are() {
         "01",
         "fc70110100",
         "01",
-        "fd00609a8c97010000",
+        "fd00085a8c97010000",
         "05302e312e30",
     );
-    let hex: String = bytes[..20 + 53].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = bytes[..20 + 50].iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex.replace(&hex[32..40], "CRC"), stored);
 }
 

@@ -269,6 +269,23 @@ impl From<Card> for PeerCard {
     }
 }
 
+/// A card's bytes, and whether they decode to an equal one.
+#[cfg(test)]
+pub(crate) fn card_for_golden() -> (Vec<u8>, fn(&[u8]) -> bool) {
+    fn card() -> Card {
+        Card {
+            version: VERSION,
+            cluster_name: "serverv2".to_owned(),
+            cluster: Some([1; 16]),
+            node: 2,
+            folder: [3; 16],
+            listed: BTreeSet::from([1, 2, 3]),
+            nonce: [4; 32],
+        }
+    }
+    (codec::encode(&card()), |bytes| decode(bytes) == Ok(card()))
+}
+
 fn decode(bytes: &[u8]) -> Result<Card, String> {
     codec::decode(bytes)
 }

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use serverv2_machine::{Command, Effect, LeaveQueue, Rejection, Reply, RequestId, Tick};
-use serverv2_raft::{Cluster, FeedItem, ProposeError};
+use serverv2_machine::{
+    Command, Effect, ForgetNode, LATEST_LEVEL, LeaveQueue, NodeId, Rejection, Reply, RequestId,
+    Tick,
+};
+use serverv2_raft::{Cluster, FeedItem, NodeConfig, ProposeError};
 
 use crate::common::{config, connect, create, join, player_id, session, start};
 
@@ -183,4 +186,20 @@ async fn a_linearizable_read_sees_what_was_acknowledged() {
 async fn handles_are_shared_between_tasks() {
     fn shared<T: Clone + Send + Sync + 'static>() {}
     shared::<Cluster>();
+}
+
+#[tokio::test]
+async fn a_command_above_the_level_in_force_is_not_proposed_until_the_level_is_raised() {
+    let dir = tempfile::tempdir().unwrap();
+    // Without a pack it is not a new cluster's first node, so nobody raises the level for it.
+    let (cluster, _feed) = start(&NodeConfig { packs: Vec::new(), ..config(dir.path()) }).await;
+    assert_eq!(cluster.levels().due(), Some(LATEST_LEVEL));
+    let forget = ForgetNode { node: NodeId(9) };
+    let before = cluster.status().last_log;
+    let refused = cluster.propose(forget, None).await.unwrap_err();
+    assert_eq!(refused, ProposeError::Rejected(Rejection::NotEverywhere));
+    assert_eq!(cluster.status().last_log, before, "it is not in the log");
+    assert_eq!(cluster.upgrade().await, Ok(LATEST_LEVEL));
+    cluster.propose(forget, None).await.unwrap();
+    assert_eq!(cluster.levels().due(), None);
 }

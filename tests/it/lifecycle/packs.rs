@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::json;
 
 use crate::control::{operate, refused, said};
 use crate::harness::cluster::Trio;
@@ -21,16 +21,13 @@ fn spring(folder: &Path) {
     }
 }
 
-/// The hit points of the strongest pet that a player sees.
-fn most_hp(state: &Value) -> i64 {
-    match state {
-        Value::Object(fields) => {
-            let own = fields.get("maxHp").and_then(Value::as_i64).unwrap_or(0);
-            fields.values().map(most_hp).max().unwrap_or(0).max(own)
-        }
-        Value::Array(items) => items.iter().map(most_hp).max().unwrap_or(0),
-        _ => 0,
-    }
+/// The hit points of all pets of a player, as he sees them.
+async fn hit_points(of: &Fighter) -> i64 {
+    let state = of.state().await;
+    let players = state["players"].as_array().expect("two players");
+    let own = players.iter().find(|player| player["id"] == json!(of.id)).expect("he is one");
+    let team = own["team"].as_array().expect("he has a team");
+    team.iter().filter_map(|pet| pet["maxHp"].as_i64()).sum()
 }
 
 #[tokio::test]
@@ -44,7 +41,7 @@ async fn a_new_pack_is_activated_once_every_node_has_it_and_running_battles_keep
     let mut duel = Duel::pair(a, b).await;
     duel.ready().await;
     let mut asked = duel.attack_once(-1).await;
-    let before = most_hp(&duel.a.state().await);
+    let before = hit_points(&duel.a).await;
     let activate = ["cluster", "activate-pack", "spring"];
     for at in 0..3 {
         let text = refused(&operate(&trio.nodes[at], &activate).await);
@@ -68,10 +65,10 @@ async fn a_new_pack_is_activated_once_every_node_has_it_and_running_battles_keep
     }
     let text = said(&operate(&trio.nodes[1], &activate).await);
     assert!(text.contains("new battles are played with builtin"), "{text}");
-    assert_eq!(most_hp(&duel.a.state().await), before, "the running one keeps its pack");
+    assert_eq!(hit_points(&duel.a).await, before, "the running one keeps its pack");
     let new = Duel::paired(&trio.nodes[2]).await;
     new.ready().await;
-    assert!(most_hp(&new.a.state().await) > before, "a new one has the new pack");
+    assert!(hit_points(&new.a).await > before, "a new one has the new pack");
     let (end, same) = duel.play(5, asked, true).await;
     assert_eq!(end.data, same.data);
 
