@@ -151,7 +151,8 @@ pub(super) async fn backup(target: &Target, flags: &ArgMatches) -> Result<(), Co
     // Unlike a rename this fails if somebody has made it meanwhile.
     fs::hard_link(&unfinished.0, &to).map_err(|error| failed(&error))?;
     drop(unfinished);
-    let folder = to.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        to.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     fs::File::open(folder).and_then(|it| it.sync_all()).map_err(|error| failed(&error))?;
     let bytes = file.metadata().map(|it| it.len()).unwrap_or_default();
     say(&format!("{}: {}, {bytes} bytes", to.display(), tell(&about)));

@@ -65,7 +65,7 @@ fn look(app: &App) -> LevelsState {
 }
 
 async fn upgrade(State(app): State<Arc<App>>) -> Result<Json<LevelsState>, Refusal> {
-    app.cluster.upgrade().await.map_err(refused)?;
+    app.cluster.upgrade().await.map_err(|error| refused(&error))?;
     Ok(Json(look(&app)))
 }
 
@@ -87,11 +87,11 @@ async fn activate(
 ) -> Result<Json<ActivePack>, Refusal> {
     let found = app.engines.find(&wanted.pack);
     let pack = found.map_err(|text| Refusal::new("PACK_UNKNOWN", text))?;
-    app.cluster.activate_pack(pack.clone()).await.map_err(refused)?;
+    app.cluster.activate_pack(pack.clone()).await.map_err(|error| refused(&error))?;
     Ok(Json(ActivePack { pack: pack.to_string() }))
 }
 
-fn refused(error: UpgradeError) -> Refusal {
+fn refused(error: &UpgradeError) -> Refusal {
     let text = error.to_string();
     match error {
         UpgradeError::Away(_) => Refusal::for_now("NODE_AWAY", text),

@@ -111,7 +111,7 @@ fn the_first_bytes_of_the_format_stay_as_they_are() {
     let stored = concat!(
         "5356324241434b50",
         "00000001",
-        "00000035",
+        "00000033",
         "CRC",
         "01",
         "087365727665727632",

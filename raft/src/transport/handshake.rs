@@ -106,12 +106,14 @@ pub(crate) enum Called {
     Newcomer,
 }
 
-/// The caller's side; `expected` is the node that was called.
+/// The caller's side; `expected` is the node that was called. `first` is what it is sent with the proof, to be
+/// read when it has accepted that: it costs no way there and back of its own.
 pub(crate) async fn call(
     stream: &mut TcpStream,
     own: &Identity,
     expected: u64,
     called: Called,
+    first: &[u8],
 ) -> Result<PeerCard, HandshakeError> {
     let card = own.card();
     let hello = codec::encode(&card);
@@ -136,6 +138,9 @@ pub(crate) async fn call(
     let checked = decode(&welcome).map_err(Objection::from).and_then(check);
     let peer = refuse_unless(stream, own, &[], checked).await?;
     frame::write(stream, Kind::Proof, &own.proof("caller", &hello, &welcome)).await?;
+    if !first.is_empty() {
+        frame::write(stream, Kind::Request, first).await?;
+    }
     wanted(receive(stream, Kind::Accepted).await?)?;
     Ok(peer.into())
 }
@@ -269,21 +274,24 @@ impl From<Card> for PeerCard {
     }
 }
 
-/// A card's bytes, and whether they decode to an equal one.
+/// A card's bytes.
 #[cfg(test)]
-pub(crate) fn card_for_golden() -> (Vec<u8>, fn(&[u8]) -> bool) {
-    fn card() -> Card {
-        Card {
-            version: VERSION,
-            cluster_name: "serverv2".to_owned(),
-            cluster: Some([1; 16]),
-            node: 2,
-            folder: [3; 16],
-            listed: BTreeSet::from([1, 2, 3]),
-            nonce: [4; 32],
-        }
-    }
-    (codec::encode(&card()), |bytes| decode(bytes) == Ok(card()))
+pub(crate) fn card_for_golden() -> Vec<u8> {
+    codec::encode(&Card {
+        version: VERSION,
+        cluster_name: "serverv2".to_owned(),
+        cluster: Some([1; 16]),
+        node: 2,
+        folder: [3; 16],
+        listed: BTreeSet::from([1, 2, 3]),
+        nonce: [4; 32],
+    })
+}
+
+/// The bytes of the card that these bytes are.
+#[cfg(test)]
+pub(crate) fn card_again(bytes: &[u8]) -> Vec<u8> {
+    codec::encode(&decode(bytes).expect("it is a card"))
 }
 
 fn decode(bytes: &[u8]) -> Result<Card, String> {

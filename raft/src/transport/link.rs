@@ -180,9 +180,12 @@ impl Link {
         let connecting = async {
             let mut stream = TcpStream::connect(&self.address).await?;
             stream.set_nodelay(true)?;
-            let card = handshake::call(&mut stream, &self.own, self.peer, called).await?;
+            let said = versions::are_told().then(Versions::own);
+            let first = said.clone().map(|said| Request::Introduce(said).encode());
+            let first = first.transpose().map_err(HandshakeError::Refused)?.unwrap_or_default();
+            let card = handshake::call(&mut stream, &self.own, self.peer, called, &first).await?;
             let mut stream = BufStream::new(stream);
-            let versions = introduce(&mut stream, &self.own).await?;
+            let versions = introduced(&mut stream, &self.own, said.as_ref()).await?;
             Ok((stream, card, versions))
         };
         match timeout_at(deadline, connecting).await {
@@ -201,17 +204,14 @@ impl Link {
     }
 }
 
-/// Both sides say what they speak and know; whoever does not understand that is of the first builds.
-async fn introduce(
+/// What the other side answers to what this one said of itself; whoever does not understand that is of the
+/// first builds.
+async fn introduced(
     stream: &mut BufStream<TcpStream>,
     own: &Identity,
+    said: Option<&Versions>,
 ) -> Result<(Versions, u32), HandshakeError> {
-    if !versions::are_told() {
-        return Ok((Versions::first(), 1));
-    }
-    let said = Versions::own();
-    let message = Request::Introduce(said.clone()).encode().map_err(HandshakeError::Refused)?;
-    frame::write(stream, Kind::Request, &message).await?;
+    let Some(said) = said else { return Ok((Versions::first(), 1)) };
     let (kind, bytes) = frame::read(stream, FRAME_BYTES_MAX).await?;
     if kind != Kind::Response {
         return Err(frame::invalid("a frame that is no answer").into());

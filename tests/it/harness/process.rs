@@ -369,7 +369,7 @@ struct Process {
 
 impl Process {
     fn launch(options: &Options, folder: &Path, disk: BTreeMap<&str, PathBuf>) -> Self {
-        let binary = options.binary.as_deref().unwrap_or(Path::new(BINARY));
+        let binary = options.binary.as_deref().unwrap_or_else(|| Path::new(BINARY));
         let mut command = match &options.open_files {
             None => Command::new(binary),
             Some(limit) => {
