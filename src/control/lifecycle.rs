@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use bytes::Bytes;
 use futures::stream;
 use serde::{Deserialize, Serialize};
@@ -17,18 +16,8 @@ use serverv2_raft::{BackupError, ProposeError, UpgradeError};
 use super::refusal::Refusal;
 use crate::app::App;
 
-/// The routes of this file.
-pub(super) fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/v1/backup", get(backup))
-        .route("/v1/levels", get(levels))
-        .route("/v1/upgrade", post(upgrade))
-        .route("/v1/packs/activate", post(activate))
-        .with_state(app)
-}
-
 /// The bytes of a backup's file. A body that ends early is no backup, which its reader notices.
-async fn backup(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
+pub(super) async fn backup(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
     let backup = app.cluster.backup().await.map_err(|error| {
         let text = error.to_string();
         match error {
@@ -54,7 +43,7 @@ pub(crate) struct LevelsState {
     pub(crate) due: Option<u32>,
 }
 
-async fn levels(State(app): State<Arc<App>>) -> Json<LevelsState> {
+pub(super) async fn levels(State(app): State<Arc<App>>) -> Json<LevelsState> {
     Json(look(&app))
 }
 
@@ -64,7 +53,7 @@ fn look(app: &App) -> LevelsState {
     LevelsState { in_force: levels.in_force, known_here: levels.known_here, due }
 }
 
-async fn upgrade(State(app): State<Arc<App>>) -> Result<Json<LevelsState>, Refusal> {
+pub(super) async fn upgrade(State(app): State<Arc<App>>) -> Result<Json<LevelsState>, Refusal> {
     app.cluster.upgrade().await.map_err(|error| refused(&error))?;
     Ok(Json(look(&app)))
 }
@@ -81,7 +70,7 @@ pub(crate) struct ActivePack {
     pub(crate) pack: String,
 }
 
-async fn activate(
+pub(super) async fn activate(
     State(app): State<Arc<App>>,
     Json(wanted): Json<WantedPack>,
 ) -> Result<Json<ActivePack>, Refusal> {

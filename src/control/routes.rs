@@ -27,13 +27,19 @@ struct Operated {
 
 /// The routes of a serving node; `drain` is cancelled when it is asked to stop.
 pub(crate) fn router(app: Arc<App>, drain: CancellationToken) -> Router {
+    let life = Router::new()
+        .route("/v1/backup", get(lifecycle::backup))
+        .route("/v1/levels", get(lifecycle::levels))
+        .route("/v1/upgrade", post(lifecycle::upgrade))
+        .route("/v1/packs/activate", post(lifecycle::activate))
+        .with_state(app.clone());
     Router::new()
         .route("/v1/node", get(node))
         .route("/v1/drain", post(drain_node))
         .route("/v1/cluster", get(members))
         .route("/v1/cluster/change", post(change))
-        .with_state(Operated { app: app.clone(), drain })
-        .merge(lifecycle::router(app))
+        .with_state(Operated { app, drain })
+        .merge(life)
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
 }
