@@ -31,6 +31,12 @@ pub(crate) fn feed_is_full() -> bool {
     false
 }
 
+/// Whether the places for nodes are to count as nearly taken.
+pub(crate) fn nodes_are_crowded() -> bool {
+    fail_point!("crowded", |_| true);
+    false
+}
+
 /// The behaviour level of the older build that this process pretends to be, with all that such a build can't
 /// read or say: the variable `SERVERV2_PRETEND_LEVEL`.
 pub(crate) fn pretended_level() -> Option<u32> {

@@ -22,6 +22,7 @@ use serverv2_storage::Record as _;
 
 use crate::checkpoint::Head;
 use crate::codec::{self, LogRecord};
+use crate::membership::{Change, Verdict};
 use crate::transport::handshake;
 use crate::transport::message::{Request, Response};
 use crate::types::{
@@ -97,6 +98,8 @@ fn requests() -> Vec<(&'static str, Request)> {
             Request::Transfer(TransferLeaderRequest::new(vote(), 3, Some(id(70_000)))),
         ),
         ("request-introduce", Request::Introduce(versions())),
+        ("request-members", Request::Members),
+        ("request-change", Request::Change { change: Change::Promote(4), patience_ms: 70_000 }),
     ]
 }
 
@@ -122,6 +125,7 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("response-transferred", Response::Transferred(false)),
         ("response-introduced", Response::Introduced(versions())),
         ("response-refused", Response::Refused("why".to_owned())),
+        ("response-change", Response::Change(Verdict::NotLeading)),
     ]
 }
 

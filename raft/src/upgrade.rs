@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
+use serverv2_machine::limits::NODES_MAX;
 use serverv2_machine::{ActivatePack, ForgetNode, NodeId, PackRef, RaiseLevel};
 use tokio::time::sleep;
 
@@ -170,6 +171,17 @@ pub(crate) async fn keep_up(node: Weak<Node>) {
 /// The level of [`ForgetNode`].
 const FORGETS: u32 = 2;
 
+/// Places kept free for nodes that come.
+const PLACES_FREE: usize = 8;
+
+fn is_crowded(nodes: usize) -> bool {
+    #[cfg(feature = "failpoints")]
+    if crate::failpoints::nodes_are_crowded() {
+        return true;
+    }
+    nodes + PLACES_FREE > NODES_MAX
+}
+
 /// Takes the newest level for a new cluster; true once that is decided, this way or the other.
 async fn found(cluster: &Cluster, levels: &Levels) -> bool {
     if levels.members.values().any(|knows| knows.is_some_and(|knows| knows < own_level())) {
@@ -179,9 +191,13 @@ async fn found(cluster: &Cluster, levels: &Levels) -> bool {
     all_there && (levels.in_force >= own_level() || cluster.upgrade().await.is_ok())
 }
 
-/// A node that is neither a member nor live has left for ever.
+/// A node that is neither a member nor live has left for ever. It is remembered, to be told so, until others need
+/// its place; the lowest id goes first.
 async fn forget_one(cluster: &Cluster, levels: &Levels) {
     let left = cluster.read(|machine, _| {
+        if !is_crowded(machine.nodes().count()) {
+            return None;
+        }
         let mut nodes = machine.nodes().filter(|node| !node.live);
         nodes.find(|node| !levels.members.contains_key(&node.id)).map(|node| node.id)
     });

@@ -93,7 +93,7 @@ async fn all_nodes_are_restarted_one_by_one_and_each_costs_a_player_one_reconnec
         let again = roamers.connected().iter().zip(before).map(|(now, before)| now - before).max();
         assert!(again <= Some(1), "node {} cost somebody {again:?} reconnects", at + 1);
     }
-    let enough = ended().await + 2 * BATTLES as u64;
+    let enough = ended().await + BATTLES as u64 / 2;
     eventually("battles to their ends afterwards", ended, |ended| *ended >= enough).await;
     assert_eq!(roamers.ledger.ended_otherwise_than("all_pet_fainted"), 0, "none was lost");
 }

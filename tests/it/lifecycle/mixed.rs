@@ -58,7 +58,8 @@ async fn upgrade_one_by_one(old: impl Fn(Options) -> Options) -> Trio {
 async fn raised(trio: &mut Trio) {
     let text = said(&operate(&trio.nodes[0], &["cluster", "upgrade"]).await);
     assert!(text.contains("was 1 and is 2"), "{text}");
-    assert!(trio.nodes[1].terminate().await.success());
+    // What it would say at its end, its older self could not read in its own log.
+    trio.nodes[1].kill9();
     trio.nodes[1].change(PRETEND, "1");
     trio.nodes[1].start_again();
     let refused = || async {

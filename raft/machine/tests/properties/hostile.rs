@@ -37,7 +37,8 @@ pub(crate) fn command(what: u8, session: SessionKey, socket: SocketId, room: Roo
         15 => RenamePlayer { player: nobody, name: "x".into() }.into(),
         16 => CreatePlayer { player: session.player, name: text(NAME_CHARS_MAX + 1) }.into(),
         17 => ActivatePack { pack: pack(1) }.into(),
-        18 => RaiseLevel { level: u32::from(what) + 2 }.into(),
+        // Some are for levels that there are.
+        18 => RaiseLevel { level: u32::from(what % 4) }.into(),
         19 => NodeUp { packs: packs(what), level: u32::from(what % 2), grace_ms: u64::MAX }.into(),
         20 => {
             let (node, incarnation) = (NodeId(u64::from(what % 5)), Incarnation(u64::from(what)));

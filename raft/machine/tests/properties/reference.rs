@@ -8,10 +8,10 @@ use serverv2_machine::{
     AbandonBattle, AbortBattle, ActivatePack, AppendInput, Applied, ClientKey, Clocks,
     CloseSession, Command, CreateGuestWithTokens, CreatePlayer, Digest, Effect, EndBattle,
     EndReason, EndSessions, Entry, Floor, Incarnation, Input, Issued, JoinQueue, KeyScope,
-    LeaveQueue, Lifetimes, LogTime, Machine, MemoryRecords, NodeGone, NodeId, NodeUp, OpenSession,
-    Outcome, PackRef, PlayerId, Position, Proposal, RefreshTokens, Rejection, Reply, RequestId,
-    RevokeToken, RoomId, ScopedKey, Seat, SessionKey, SetReports, SocketId, Tick, TickBattle,
-    TokenId, WallTime,
+    LATEST_LEVEL, LeaveQueue, Lifetimes, LogTime, Machine, MemoryRecords, NodeGone, NodeId, NodeUp,
+    OpenSession, Outcome, PackRef, PlayerId, Position, Proposal, RefreshTokens, Rejection, Reply,
+    RequestId, RevokeToken, RoomId, ScopedKey, Seat, SessionKey, SetReports, SocketId, Tick,
+    TickBattle, TokenId, WallTime,
 };
 
 use crate::model::Model;
@@ -79,7 +79,7 @@ impl Reference {
                 let own = self.incarnations.entry(node).or_default();
                 *own = known.max(*own) + 1;
                 self.sequences.insert(node, 0);
-                let up = NodeUp { packs: vec![pack()], level: 1, grace_ms: 0 };
+                let up = NodeUp { packs: vec![pack()], level: LATEST_LEVEL, grace_ms: 0 };
                 (node, up.into())
             }
             Step::Gone { by, node } => {
