@@ -1,5 +1,6 @@
 //! All that the rest of the server knows of consensus: submit, read, look.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::feed::EffectFeed;
 use crate::figures::Figures;
 use crate::membership::{Leading, removed};
 use crate::node::{Node, NodeConfig};
+use crate::notices::Listener;
 use crate::presence;
 use crate::reads::{self, Reader};
 use crate::requests::Hold;
@@ -249,15 +251,51 @@ impl Cluster {
     /// Waits until every node that counts has applied this index, which this node has; false if some
     /// did not say so within `patience`.
     pub async fn applied_everywhere(&self, index: u64, patience: Duration) -> bool {
-        let me = self.node();
-        let others = self.read(|machine, _| {
-            let live = machine.nodes().filter(|node| node.live && node.id != me);
-            live.map(|node| node.id).collect::<Vec<_>>()
-        });
-        let asked = others.value.len();
-        let asking = reads::applied_by(self.0.clone(), others.value, index, patience);
+        let others = self.others();
+        let asked = others.len();
+        let asking = reads::applied_by(self.0.clone(), others, index, patience);
         let applied = self.0.handle.spawn(asking).await;
         applied.is_ok_and(|applied| applied.len() == asked)
+    }
+
+    /// Hears what other nodes [`tell`](Self::tell) from here on; false if somebody listens already.
+    pub fn listen(&self, listener: Listener) -> bool {
+        self.0.notices.listen(listener)
+    }
+
+    /// The other nodes that count.
+    pub fn others(&self) -> Vec<NodeId> {
+        let me = self.node();
+        self.read(|machine, _| {
+            let live = machine.nodes().filter(|node| node.live && node.id != me);
+            live.map(|node| node.id).collect()
+        })
+        .value
+    }
+
+    /// Tells these nodes something beside the log, all at once, and gives the answers that came within
+    /// `patience`. It may get lost, and who has not answered may have heard it.
+    pub async fn tell(
+        &self,
+        to: Vec<NodeId>,
+        notice: Vec<u8>,
+        patience: Duration,
+    ) -> BTreeMap<NodeId, Vec<u8>> {
+        let node = self.0.clone();
+        let telling = async move {
+            match &node.peers {
+                Some(peers) => node.notices.tell(peers, &to, &notice, patience).await,
+                None => BTreeMap::new(),
+            }
+        };
+        self.0.handle.spawn(telling).await.unwrap_or_default()
+    }
+
+    /// What tells this cluster from all others: drawn when it was formed.
+    pub fn id(&self) -> Option<u128> {
+        let state = self.0.replica.read();
+        let member = state.members.membership().nodes().next();
+        member.map(|(_, member)| u128::from_be_bytes(member.cluster))
     }
 
     /// The log time, as well as it is known here.

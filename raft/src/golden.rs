@@ -100,6 +100,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("request-introduce", Request::Introduce(versions())),
         ("request-members", Request::Members),
         ("request-change", Request::Change { change: Change::Promote(4), patience_ms: 70_000 }),
+        ("request-notice", Request::Notice(vec![1, 2])),
     ]
 }
 
@@ -126,6 +127,7 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("response-introduced", Response::Introduced(versions())),
         ("response-refused", Response::Refused("why".to_owned())),
         ("response-change", Response::Change(Verdict::NotLeading)),
+        ("response-noticed", Response::Noticed(Some(vec![1, 2]))),
     ]
 }
 

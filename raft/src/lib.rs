@@ -23,7 +23,8 @@
 //! Nodes reach each other over connections of their own ([`transport`]); the listed ones form a cluster
 //! once ([`formation`]), a follower's batches go to the leader ([`forward`]), and the leader counts out
 //! whoever it has not heard for too long ([`presence`]). Nodes join, get a vote and go while it runs
-//! ([`membership`]). Each knows how old its knowledge may be ([`reads`]). A leader whose process died is succeeded at
+//! ([`membership`]). Each knows how old its knowledge may be ([`reads`]), and may tell the others something
+//! beside the log ([`notices`]). A leader whose process died is succeeded at
 //! once ([`succession`]).
 //!
 //! Builds of different age stand in one cluster by [`versions`] and [`upgrade`]. A live node gives a [`backup`] of
@@ -53,6 +54,7 @@ mod log_clock;
 mod membership;
 mod network;
 mod node;
+mod notices;
 mod offline;
 mod presence;
 mod reads;
@@ -74,6 +76,7 @@ pub use feed::{EffectFeed, FeedItem};
 pub use figures::{Figures, Proposals};
 pub use membership::{Change, Changed, MemberView, MembersView, Unchanged};
 pub use node::{ClusterSecret, NodeConfig};
+pub use notices::{Listener, NOTICE_BYTES_MAX};
 pub use offline::{OfflineError, Standing, check_backup, look_at, recover, restore};
 pub use requests::Hold;
 pub use serverv2_storage::{Durations, HistogramCounts};

@@ -44,6 +44,7 @@ use crate::log_adapter::{LogAdapter, Stores};
 use crate::log_clock::LogClock;
 use crate::membership::{Leading, Removal, removed};
 use crate::network::Peers;
+use crate::notices::Notices;
 use crate::reads::Certainty;
 use crate::records::{Broken, OverlayRecords};
 use crate::requests::Requests;
@@ -84,6 +85,7 @@ pub(crate) struct Node {
     pub(crate) cluster_name: String,
     /// This process has put the cluster to work: it had no pack before.
     pub(crate) is_founder: AtomicBool,
+    pub(crate) notices: Arc<Notices>,
     started: AtomicBool,
     /// It has said goodbye, and does not come back when it is counted out.
     pub(crate) leaving: AtomicBool,
@@ -244,11 +246,13 @@ async fn build(
     };
     tokio::spawn(schedule.keep(stop.clone()));
     let leading = peers.clone().map(|peers| Leading { raft: raft.clone(), peers, own_address });
+    let notices = Arc::<Notices>::default();
     if let Some((leading, listener)) = leading.clone().zip(listener) {
-        let clock = Arc::clone(&clock);
+        let (clock, notices) = (Arc::clone(&clock), Arc::clone(&notices));
         let peers = leading.peers.clone();
         let succession = Succession::new(raft.clone(), peers);
-        let server = Server { raft: raft.clone(), own, stores, clock, succession, leading };
+        let server =
+            Server { raft: raft.clone(), own, stores, clock, succession, leading, notices };
         let server = Arc::new(server);
         tokio::spawn(server.run(listener, stop.clone()));
     }
@@ -291,6 +295,7 @@ async fn build(
         stores: weak_stores,
         cluster_name: config.cluster_name,
         is_founder: AtomicBool::new(false),
+        notices,
         started: AtomicBool::new(false),
         runtime: Mutex::new(runtime.0.take()),
         closed: Mutex::new(Some(closed)),

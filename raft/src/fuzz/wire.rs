@@ -38,6 +38,7 @@ fn request() -> impl Strategy<Value = Request> {
         1 => Just(()).prop_map(|()| Request::Members),
         1 => (change(), number())
             .prop_map(|(change, patience_ms)| Request::Change { change, patience_ms }),
+        1 => vec(any::<u8>(), 0..200).prop_map(Request::Notice),
         1 => (vote(), vec(any::<u8>(), 0..200), head())
             .prop_map(|(vote, meta, head)| Request::Snapshot { vote, meta, head }),
     ]

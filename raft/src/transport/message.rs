@@ -49,6 +49,8 @@ pub(crate) enum Request {
     },
     /// What the caller speaks and knows: the first message of a connection (`versions.rs`).
     Introduce(Versions),
+    /// Something beside the log (`notices.rs`).
+    Notice(Vec<u8>),
 }
 
 /// A peer's answer.
@@ -70,6 +72,8 @@ pub(crate) enum Response {
     Introduced(Versions),
     /// The two can't stand in one cluster; the connection ends.
     Refused(String),
+    /// What the peer says to a notice; `None`: nobody listens there.
+    Noticed(Option<Vec<u8>>),
     /// The peer can't answer; consensus has stopped there, or the question made no sense.
     Failed(String),
 }
@@ -107,6 +111,7 @@ enum RequestHead {
         patience_ms: u64,
     },
     Introduce(Versions),
+    Notice(Vec<u8>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -126,6 +131,7 @@ enum ResponseHead {
     Change(Verdict),
     Introduced(Versions),
     Refused(String),
+    Noticed(Option<Vec<u8>>),
 }
 
 impl Request {
@@ -141,7 +147,7 @@ impl Request {
             | Self::AwaitApplied(_)
             | Self::Transfer(_)
             | Self::Introduce(_) => 1,
-            Self::Members | Self::Change { .. } => 2,
+            Self::Members | Self::Change { .. } | Self::Notice(_) => 2,
         }
     }
 
@@ -180,6 +186,7 @@ impl Request {
                 to: *request.to_node_id(),
                 last: request.last_log_id().copied().map(StoredLogId::from),
             },
+            Self::Notice(notice) => RequestHead::Notice(notice.clone()),
             Self::Snapshot { vote, meta, head } => {
                 RequestHead::Snapshot { vote: vote.into(), meta: meta.clone(), head: head.clone() }
             }
@@ -231,6 +238,7 @@ impl Request {
             RequestHead::Transfer { vote, to, last } => {
                 Self::Transfer(TransferLeaderRequest::new(vote.into(), to, last.map(LogId::from)))
             }
+            RequestHead::Notice(notice) => Self::Notice(notice),
             RequestHead::Snapshot { vote, meta, head } => {
                 Self::Snapshot { vote: vote.into(), meta, head }
             }
@@ -266,6 +274,7 @@ impl Response {
             Self::Change(verdict) => ResponseHead::Change(verdict.clone()),
             Self::Introduced(versions) => ResponseHead::Introduced(versions.clone()),
             Self::Refused(why) => ResponseHead::Refused(why.clone()),
+            Self::Noticed(answer) => ResponseHead::Noticed(answer.clone()),
             Self::Failed(why) => ResponseHead::Failed(why.clone()),
         })
     }
@@ -292,6 +301,7 @@ impl Response {
             ResponseHead::Change(verdict) => Self::Change(verdict),
             ResponseHead::Introduced(versions) => Self::Introduced(versions),
             ResponseHead::Refused(why) => Self::Refused(why),
+            ResponseHead::Noticed(answer) => Self::Noticed(answer),
             ResponseHead::Failed(why) => Self::Failed(why),
         })
     }

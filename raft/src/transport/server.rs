@@ -24,6 +24,7 @@ use crate::error::StopReason;
 use crate::log_adapter::Stores;
 use crate::log_clock::LogClock;
 use crate::membership::{self, Leading};
+use crate::notices::Notices;
 use crate::stamp::stamp;
 use crate::state_machine::position;
 use crate::succession::Succession;
@@ -54,6 +55,7 @@ pub(crate) struct Server {
     pub(crate) clock: Arc<LogClock>,
     pub(crate) succession: Succession,
     pub(crate) leading: Leading,
+    pub(crate) notices: Arc<Notices>,
 }
 
 impl Server {
@@ -188,7 +190,7 @@ impl Server {
                 }
                 Ok(request) => {
                     *appends |= matches!(request, Request::Append(_));
-                    self.answer(request).await
+                    self.answer(peer, request).await
                 }
                 Err(why) => Response::Failed(why),
             };
@@ -203,7 +205,7 @@ impl Server {
         }
     }
 
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, peer: u64, request: Request) -> Response {
         let failed = |error: &dyn std::fmt::Display| Response::Failed(error.to_string());
         match request {
             Request::Append(request) => {
@@ -253,6 +255,7 @@ impl Server {
                 let patience = Duration::from_millis(patience_ms).min(CHANGE_PATIENCE_MAX);
                 Response::Change(self.leading.change(change, patience).await)
             }
+            Request::Notice(notice) => self.notices.answer(peer, &notice),
             Request::Snapshot { .. } | Request::Introduce(_) => {
                 Response::Failed("a message out of its place".to_owned())
             }
