@@ -8,6 +8,7 @@ use serverv2_raft::{Cluster, ClusterSecret, NodeConfig};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::announce::Announcer;
 use crate::auth::{CodeKey, SecretError, TokenKeys, signing_secret};
 use crate::battle::engines::{Engines, EnginesError};
 use crate::config::{MailProvider, Mode, Settings};
@@ -87,6 +88,8 @@ pub struct App {
     pub blacklist: Option<Arc<Blacklist>>,
     /// This node's place in its registry.
     pub registration: Option<Registration>,
+    /// Tells the sockets of all nodes.
+    pub announcer: Arc<Announcer>,
     /// What this process does for battle reports.
     pub(crate) reports: Arc<LocalReports>,
     /// What the cluster counts, counted at intervals.
@@ -148,6 +151,7 @@ impl App {
         let rates = RateLimits::new(&settings.auth);
         let registration =
             redis.as_ref().map(|redis| register(redis, &settings, &readiness, &gateway));
+        let announcer = Announcer::start(&cluster, &gateway, redis.clone(), &settings.announce);
         let app = Arc::new(Self {
             settings,
             cluster,
@@ -164,6 +168,7 @@ impl App {
             redis,
             blacklist,
             registration,
+            announcer,
             reports,
             stats: LocalStats::default(),
             metrics: LocalMetrics::default(),

@@ -16,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod announce;
 mod auth;
 mod database;
 mod file;
@@ -27,6 +28,7 @@ mod setting;
 mod table;
 mod value;
 
+pub use announce::AnnounceSettings;
 pub use auth::{AuthSettings, Lifetime, Network};
 pub use database::DatabaseSettings;
 pub use mail::{MailProvider, MailSettings};
@@ -128,6 +130,8 @@ pub struct Settings {
 
     /// A Redis that other services share.
     pub redis: RedisSettings,
+    /// What is told to sockets beside the game.
+    pub announce: AnnounceSettings,
 
     /// E-mail and verification codes.
     pub mail: MailSettings,
@@ -199,6 +203,7 @@ impl Settings {
             socket_payload_bytes_max: 0,
             database: DatabaseSettings::default(),
             redis: RedisSettings::default(),
+            announce: AnnounceSettings::default(),
             mail: MailSettings::default(),
             reports: ReportSettings::default(),
             log_format: LogFormat::Pretty,
@@ -247,6 +252,7 @@ pub fn load(mode: Mode, sources: &Sources<'_>) -> Result<Settings, BadSettings> 
     }
     settings.database.unite(&mut problems);
     settings.redis.unite(&mut problems);
+    settings.announce.check(settings.redis.url().is_some(), &mut problems);
     // Relations between settings say little while one of them is no value at all.
     if problems.is_empty() {
         check_together(&settings, &mut problems);

@@ -3,6 +3,7 @@
 //! The core (`serverv2-machine`) decides every game fact inside the log; the shell turns what comes
 //! from outside into commands, and what the log says into answers. See `ARCHITECTURE.md`.
 
+pub mod announce;
 pub mod app;
 pub mod auth;
 pub mod battle;

@@ -15,6 +15,7 @@ mod keeper;
 pub mod keys;
 mod link;
 pub mod registry;
+pub mod subscriber;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::config::Settings;
 
+mod announce;
 mod answers;
 mod auth;
 mod body;
@@ -77,6 +78,7 @@ fn described_routes(app: &App) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(email::recover))
         .routes(routes!(email::check_binding))
         .routes(routes!(email::unbind))
+        .merge(announce::routes())
         .merge(reports)
 }
 

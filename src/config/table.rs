@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::announce::events;
 use super::auth::{emails, networks};
 use super::setting::Preset::{Always, ByMode, Unset};
 use super::setting::{Kind, Setting, number, row, text};
@@ -30,6 +31,7 @@ const DATABASE_URL: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE, with ?s
     require, verify-ca or verify-full";
 const REDIS_URL: &str = "redis://USER:PASSWORD@HOST:PORT/DB, rediss:// for TLS; several of one Redis Cluster \
     as redis://HOST:PORT,HOST:PORT";
+const EVENTS: &str = "a comma-separated list of 1 to 64 names that are none of the game's events";
 const LIFETIME: &str = "a number with s, m, h, d, w or y, or of milliseconds; 1s to 100y";
 
 /// All settings, in the order in which `--help` lists them.
@@ -128,6 +130,9 @@ pub static SETTINGS: &[Setting] = &[
         }),
         "Host name of this node in /health, and for peers where neither PEERS nor PEER_BIND tells an \
          address of it."),
+    row("ANNOUNCE_EVENTS", "announce-events", CLUSTER, Always("announcement"),
+        text(EVENTS, |s, v| events(v).map(|v| s.announce.events = v)),
+        "Events that admins may announce to sockets of all nodes."),
     Setting {
         secret: true,
         ..row("JWT_SECRET", "jwt-secret", CLUSTER, Unset("none"),
@@ -252,6 +257,18 @@ pub static SETTINGS: &[Setting] = &[
     row("REDIS_TIMEOUT_MS", "redis-timeout-ms", REDIS, Always("200"),
         number(MS, 10, 10_000, |s, n| s.redis.timeout = Duration::from_millis(n)),
         "Who has not answered after so long is taken for dead."),
+    row("NODE_INTEROP", "node-interop", REDIS, Always("false"),
+        Kind::Switch { put: |s, v| s.announce.node_interop = v },
+        "Whether Node processes with @socket.io/redis-emitter or @socket.io/redis-adapter at this Redis are \
+         heard, and hear what is announced here. Whoever reaches the Redis can then emit to players."),
+    row("NODE_INTEROP_EVENTS", "node-interop-events", REDIS, Always("announcement"),
+        text(EVENTS, |s, v| events(v).map(|v| s.announce.node_events = v)),
+        "Events that pass between Node processes and players, in both directions."),
+    row("NODE_INTEROP_KEY", "node-interop-key", REDIS, Always("socket.io"),
+        text("1 to 64 printable characters without space, {, }, *, ?, [, ] and \\", |s, v| {
+            (!v.is_empty() && redis::keys::is_prefix(v)).then(|| s.announce.node_key = v.to_owned())
+        }),
+        "What the channels of the Node processes begin with: their option `key`."),
 
     row("RAFT_HEARTBEAT_MS", "raft-heartbeat-ms", RAFT, Always("60"),
         number(MS, 5, 10_000, |s, n| s.raft_heartbeat = Duration::from_millis(n)),

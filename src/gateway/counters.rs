@@ -27,10 +27,12 @@ pub(crate) enum Cut {
     Isolated,
     /// This node stops.
     Draining,
+    /// Somebody wanted its player's sockets to leave.
+    Disconnected,
 }
 
 impl Cut {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Flood,
         Self::SlowReader,
         Self::Silent,
@@ -40,6 +42,7 @@ impl Cut {
         Self::Ended,
         Self::Isolated,
         Self::Draining,
+        Self::Disconnected,
     ];
 
     /// For log lines.
@@ -54,6 +57,7 @@ impl Cut {
             Self::Ended => "its session was ended",
             Self::Isolated => "nobody can say whether its token counts",
             Self::Draining => "this node stops",
+            Self::Disconnected => "its player was told to leave",
         }
     }
 
@@ -69,6 +73,7 @@ impl Cut {
             Self::Ended => "ended",
             Self::Isolated => "isolated",
             Self::Draining => "draining",
+            Self::Disconnected => "disconnected",
         }
     }
 }

@@ -111,6 +111,11 @@ impl LocalSocket {
         debug!(player.id = %self.session.player, socket.id = %self.id, event = push.name(), "told");
     }
 
+    /// Sends an event that is none of the game's, with a tuple of arguments.
+    pub(crate) fn announce<T: Serialize>(&self, event: &str, arguments: &T) {
+        self.sent(self.io.emit(event, arguments));
+    }
+
     /// Sends the heartbeat, which has no argument.
     pub(crate) fn ping(&self) {
         self.sent(self.io.emit(Push::Ping.name(), &[(); 0]));

@@ -183,6 +183,34 @@ impl Push {
     }
 }
 
+/// Names that mean something to clients already, beside those in use here.
+const RESERVED: [&str; 9] = [
+    // The existing server's, which are not in use here.
+    "getBattleHistory",
+    "timerEvent",
+    // Socket.IO's.
+    "connect",
+    "connect_error",
+    "disconnect",
+    "disconnecting",
+    "error",
+    "newListener",
+    "removeListener",
+];
+
+/// Longest name of an event that is none of the game's, bytes.
+const FREE_NAME_BYTES_MAX: usize = 64;
+
+/// Whether an event may have this name without being taken for one of the game or of a library.
+pub(crate) fn is_free_name(name: &str) -> bool {
+    let of_the_game = Push::ALL.iter().map(|push| push.name());
+    let of_clients = Event::ALL.iter().map(|event| event.name());
+    let mut taken = of_the_game.chain(of_clients).chain(RESERVED).chain([PONG]);
+    (1..=FREE_NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
+        && taken.all(|taken| taken != name)
+}
+
 /// The client's answer to [`Push::Ping`].
 pub(crate) const PONG: &str = "pong";
 

@@ -79,6 +79,10 @@ pub(super) const REDIS_FAILURES: Name = (
 );
 pub(super) const REDIS_CONNECTS: Name =
     ("serverv2_redis_connects", "Tries to connect to Redis, by what became of them");
+pub(super) const NOTICES: Name = (
+    "serverv2_notices",
+    "What nodes tell each other about sockets, by what became of it here; lost ones once for each node that may not have heard",
+);
 pub(super) const REPLICAS: Name =
     ("serverv2_battle_replicas", "Battles that this node plays along");
 pub(super) const REPLICA_FAULTS: Name = (

@@ -24,6 +24,7 @@ pub(super) struct NodeSample {
     reports: [(&'static str, u64); 5],
     reports_pending: u64,
     database_away: Option<bool>,
+    notices: Vec<(&'static str, u64)>,
     redis: Option<RedisSample>,
     redis_answers: Vec<(&'static str, HistogramCounts)>,
     /// Requests that were answered with a 5xx.
@@ -92,6 +93,7 @@ impl NodeSample {
                 .read(|_, records| ReportsView::of(records).pending_count().0)
                 .value,
             database_away: app.reports.database.as_ref().map(|it| it.is_away()),
+            notices: app.announcer.figures().read().collect(),
             redis: app.redis.as_ref().map(RedisSample::take),
             redis_answers: app
                 .redis
@@ -113,6 +115,7 @@ impl NodeSample {
         page.counters(names::REPLICA_FAULTS, "fault", self.replica_faults)?;
         page.counters(names::REPORTS, "outcome", self.reports)?;
         page.gauge(names::REPORTS_PENDING, self.reports_pending)?;
+        page.counters(names::NOTICES, "outcome", self.notices.iter().copied())?;
         if let Some(away) = self.database_away {
             page.gauge(names::DATABASE_AWAY, u64::from(away))?;
         }

@@ -13,12 +13,12 @@ use super::link::Link;
 use super::{Inner, Operation, Redis};
 
 /// Pauses between two tries to connect.
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(50);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often it is asked for news when nobody else asks.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A connection is made within so many time-outs.
-const PATIENCE: u32 = 5;
+pub(super) const PATIENCE: u32 = 5;
 
 /// What the server says of itself (contract 1.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,6 +132,6 @@ async fn ask(link: &mut Link) -> RedisResult<ServerInfo> {
 }
 
 /// Between a half and the whole of it.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::rng().random_range(0.5..=1.0))
 }

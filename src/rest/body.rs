@@ -15,7 +15,10 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::error::Category;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -99,10 +102,45 @@ pub(super) async fn fields(
     request: Request,
     names: &'static [&'static str],
 ) -> Result<Fields, ApiError> {
+    let mut room = None;
+    match read(app, request, &mut room).await? {
+        (_, bytes) if bytes.is_empty() => Ok(Fields::default()),
+        (Kind::Json, bytes) => parse_json(&bytes, names),
+        (Kind::Form, bytes) => parse_form(bytes, names).await,
+        (Kind::Other, _) => Ok(Fields::default()),
+    }
+}
+
+/// Reads a whole JSON body of at most `max` bytes, for routes that pass on what is in it.
+pub(super) async fn json<T: DeserializeOwned>(
+    app: &App,
+    request: Request,
+    max: usize,
+) -> Result<T, ApiError> {
+    let mut room = None;
+    let (kind, bytes) = read(app, request, &mut room).await?;
+    if bytes.len() > max {
+        return Err(ApiError::too_large());
+    }
+    if !matches!(kind, Kind::Json) || bytes.is_empty() {
+        return Err(ApiError::validation("Required"));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
+        Category::Data => ApiError::validation(error.to_string()),
+        Category::Io | Category::Syntax | Category::Eof => malformed(),
+    })
+}
+
+/// The body and what it is, empty if it is of no kind that is read; `room` is its memory.
+async fn read(
+    app: &App,
+    request: Request,
+    room: &mut Option<OwnedSemaphorePermit>,
+) -> Result<(Kind, Vec<u8>), ApiError> {
     let (parts, body) = request.into_parts();
     let kind = Kind::of(&parts.headers);
     if matches!(kind, Kind::Other) {
-        return Ok(Fields::default());
+        return Ok((kind, Vec::new()));
     }
     if parts.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return Err(ApiError::new(
@@ -111,19 +149,10 @@ pub(super) async fn fields(
             "UNSUPPORTED_ENCODING",
         ));
     }
-    let mut room = None;
-    let bytes =
-        timeout(BODY_PATIENCE, collect(app, &parts.headers, body, &mut room)).await.map_err(
-            |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "请求体接收超时", "BODY_TIMEOUT"),
-        )??;
-    if bytes.is_empty() {
-        return Ok(Fields::default());
-    }
-    match kind {
-        Kind::Json => parse_json(&bytes, names),
-        Kind::Form => parse_form(bytes, names).await,
-        Kind::Other => Ok(Fields::default()),
-    }
+    let bytes = timeout(BODY_PATIENCE, collect(app, &parts.headers, body, room)).await.map_err(
+        |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "请求体接收超时", "BODY_TIMEOUT"),
+    )??;
+    Ok((kind, bytes))
 }
 
 enum Kind {
@@ -154,14 +183,12 @@ async fn collect(
     room: &mut Option<OwnedSemaphorePermit>,
 ) -> Result<Vec<u8>, ApiError> {
     let max = app.settings.body_bytes_max;
-    let too_large =
-        || ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "请求体过大", "PAYLOAD_TOO_LARGE");
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<u64>().ok());
     if announced.is_some_and(|length| length > max as u64) {
-        return Err(too_large());
+        return Err(ApiError::too_large());
     }
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -169,7 +196,7 @@ async fn collect(
         let frame = frame.map_err(|_| malformed())?;
         let Ok(chunk) = frame.into_data() else { continue };
         if bytes.len() + chunk.len() > max {
-            return Err(too_large());
+            return Err(ApiError::too_large());
         }
         app.bodies.grow(room, bytes.len() + chunk.len())?;
         bytes.extend_from_slice(&chunk);

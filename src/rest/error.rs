@@ -76,6 +76,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, message, "VALIDATION_ERROR")
     }
 
+    /// More than may be sent.
+    pub(super) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "请求体过大", "PAYLOAD_TOO_LARGE")
+    }
+
     /// No account has this id.
     pub(super) fn player_unknown() -> Self {
         Self::new(StatusCode::NOT_FOUND, "玩家不存在", "PLAYER_NOT_FOUND")

@@ -288,7 +288,7 @@ async fn permitted(app: &App, headers: &HeaderMap, player: &str) -> Result<Playe
     player.parse().map_err(|_| ApiError::validation("玩家ID格式不正确"))
 }
 
-async fn only_admins(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) async fn only_admins(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     let claims = guard::token(app, headers).await?;
     if is_admin(app, &claims).await? {
         return Ok(());

@@ -56,7 +56,7 @@ fn wrong(code: &str) -> &'static str {
 }
 
 /// Asks for a code, reads it in the mailbox and binds the address; gives what the server answered.
-async fn registered(server: &Server, relay: &Relay, email: &str) -> (String, Value) {
+pub(crate) async fn registered(server: &Server, relay: &Relay, email: &str) -> (String, Value) {
     let id = guest(server).await;
     let sent = post(server, SEND, &to_bind(email, &id)).await;
     assert_eq!(sent.status, StatusCode::OK, "{sent:?}");
@@ -66,7 +66,7 @@ async fn registered(server: &Server, relay: &Relay, email: &str) -> (String, Val
     (id, bound.json())
 }
 
-fn access(answer: &Value) -> &str {
+pub(crate) fn access(answer: &Value) -> &str {
     answer["auth"]["accessToken"].as_str().expect("an access token")
 }
 

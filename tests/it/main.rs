@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod announce;
 mod battle;
 mod clocks;
 mod cluster;

@@ -135,6 +135,26 @@ impl Round<'_> {
             self.is(200, GET, &format!("{root}/stats"), by(token)).await;
             self.is(200, POST, &format!("{root}/cleanup"), by(token)).await;
         }
+        let root = "/api/v1/cluster";
+        let by_admin = |body: Value| Asked { token: Some(token), ..with(&body) };
+        let announce = format!("{root}/announce");
+        for to in [json!("all"), json!({"player": NOBODY}), json!({"room": NOBODY})] {
+            let news = json!({"to": to, "event": "announcement", "data": {"text": "hello"}});
+            self.is(200, POST, &announce, by_admin(news)).await;
+        }
+        self.is(403, POST, &announce, by_admin(json!({"to": "all", "event": "x"}))).await;
+        self.is(400, POST, &announce, by_admin(json!({"to": "x", "event": "x"}))).await;
+        self.is(400, POST, &announce, Asked { token: Some(token), ..said("{") }).await;
+        let disconnect = format!("{root}/disconnect");
+        self.is(200, POST, &disconnect, by_admin(json!({"playerId": NOBODY}))).await;
+        self.is(400, POST, &disconnect, by_admin(json!({"playerId": "x"}))).await;
+        let counts = self.is(200, GET, &format!("{root}/sockets"), by(token)).await;
+        assert_eq!(counts["data"]["complete"], true, "{counts}");
+        for (method, path) in [(POST, "announce"), (POST, "disconnect"), (GET, "sockets")] {
+            let path = format!("{root}/{path}");
+            self.is(401, method.clone(), &path, bare()).await;
+            self.is(403, method, &path, by(&self.bob.access)).await;
+        }
     }
 
     /// Gives the token of an admin.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The official Socket.IO client, exactly as tests/js/package-lock.json names it.
+# The official Socket.IO client and what else of Node the tests use, exactly as tests/js/package-lock.json names it.
 set -euo pipefail
 
 cd "$(dirname "$0")/../js"
