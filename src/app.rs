@@ -19,6 +19,7 @@ use crate::metrics::LocalMetrics;
 use crate::net::LocalConnections;
 use crate::records::{self, OpenError, Records};
 use crate::redis::blacklist::Blacklist;
+use crate::redis::mirror::{ForeignMirror, Mirror, MirrorSettings};
 use crate::redis::registry::{Condition, Instance, Registration};
 use crate::redis::{Address, BadAddress, Redis};
 use crate::reports::{self, LocalReports};
@@ -51,6 +52,9 @@ pub enum AppError {
     /// There is no such Redis.
     #[error("REDIS_URL: {0}")]
     Redis(#[from] BadAddress),
+    /// It has another cluster's mirror.
+    #[error(transparent)]
+    Mirror(#[from] ForeignMirror),
     /// The workers can't be started.
     #[error("start the battle workers: {0}")]
     Workers(std::io::Error),
@@ -86,6 +90,8 @@ pub struct App {
     pub redis: Option<Redis>,
     /// What other services have revoked, and what this cluster has.
     pub blacklist: Option<Arc<Blacklist>>,
+    /// The copy of rooms, queue and connections for other services.
+    pub mirror: Option<Arc<Mirror>>,
     /// This node's place in its registry.
     pub registration: Option<Registration>,
     /// Tells the sockets of all nodes.
@@ -135,15 +141,26 @@ impl App {
         if let Some(blacklist) = blacklist.clone() {
             tokio::spawn(blacklist.keep(cluster.clone()));
         }
+        let mirror = match open_mirror(redis.as_ref(), &cluster, &settings).await {
+            Ok(mirror) => mirror,
+            Err(error) => {
+                cluster.shutdown().await;
+                return Err(error.into());
+            }
+        };
         let gateway = Gateway::start(
             &cluster,
             feed,
             engines.clone(),
             Door { tokens: tokens.clone(), records: records.clone(), blacklist: blacklist.clone() },
             reports.clone(),
+            mirror.as_ref().map(|mirror| mirror.marks()),
             gateway_settings,
         )
         .map_err(AppError::Workers)?;
+        if let Some(mirror) = &mirror {
+            mirror.start(gateway.delivered.clone(), gateway.host.clone());
+        }
         // Before the first battle.
         reports::tell_whether_wanted(&cluster, settings.reports.enabled).await;
         let database = reports.database.clone();
@@ -167,6 +184,7 @@ impl App {
             mailer,
             redis,
             blacklist,
+            mirror,
             registration,
             announcer,
             reports,
@@ -177,6 +195,21 @@ impl App {
         tokio::spawn(watch_readiness(app.clone()));
         Ok(app)
     }
+}
+
+/// The mirror, if there is a Redis and it has no other cluster's.
+async fn open_mirror(
+    redis: Option<&Redis>,
+    cluster: &Cluster,
+    settings: &Settings,
+) -> Result<Option<Arc<Mirror>>, ForeignMirror> {
+    let Some(redis) = redis else { return Ok(None) };
+    let mirror = MirrorSettings {
+        instance: settings.instance_id.clone(),
+        takeover: settings.redis.mirror_takeover,
+        sweep: settings.redis.mirror_sweep,
+    };
+    Mirror::new(redis.clone(), cluster.clone(), mirror).await.map(Some)
 }
 
 /// Puts this node into the registry.

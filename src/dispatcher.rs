@@ -28,6 +28,7 @@ use crate::gateway::wire::{
     Envelope, MatchSuccess, Opponent, OpponentDisconnected, OpponentReconnected, Push,
 };
 use crate::records::Records;
+use crate::redis::mirror::Marks;
 use crate::reports::LocalReports;
 use crate::sessions::LocalSessions;
 
@@ -90,6 +91,8 @@ pub(crate) struct Dispatcher {
     pub(crate) acks: Arc<Acks>,
     pub(crate) records: Arc<dyn Records>,
     pub(crate) reports: Arc<LocalReports>,
+    /// To be told what has changed, for the mirror in Redis.
+    pub(crate) marks: Option<Arc<Marks>>,
     /// Index up to which everything has been delivered.
     pub(crate) delivered: watch::Sender<u64>,
 }
@@ -109,6 +112,9 @@ impl Dispatcher {
                     // After the state was read: what it knows already will not be told again.
                     self.records.forget_all();
                     self.reports.skipped(known);
+                    if let Some(marks) = &self.marks {
+                        marks.skipped();
+                    }
                     self.delivered.send_replace(known);
                 }
             }
@@ -128,6 +134,9 @@ impl Dispatcher {
             for effect in applied.effects.iter().filter(|_| news) {
                 debug!(target: TRANSCRIPT, { raft.index = entry.index }, "{effect}");
                 self.effect(effect, cause);
+                if let Some(marks) = &self.marks {
+                    marks.effect(effect);
+                }
             }
         }
         if news {

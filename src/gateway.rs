@@ -50,6 +50,7 @@ use crate::config::Network;
 use crate::dispatcher::{Acks, Dispatcher, Failure};
 use crate::records::Records;
 use crate::redis::blacklist::Blacklist;
+use crate::redis::mirror::Marks;
 use crate::reports::LocalReports;
 use crate::sessions::LocalSessions;
 use crate::timekeeper;
@@ -156,6 +157,7 @@ impl Gateway {
         engines: Engines,
         door: Door,
         reports: Arc<LocalReports>,
+        marks: Option<Arc<Marks>>,
         settings: GatewaySettings,
     ) -> std::io::Result<Arc<Self>> {
         let Door { tokens, records, blacklist } = door;
@@ -169,6 +171,7 @@ impl Gateway {
             acks: acks.clone(),
             records: records.clone(),
             reports,
+            marks,
             delivered: delivered_sender,
         };
         tokio::spawn(dispatcher.run(feed));

@@ -14,6 +14,7 @@ mod figures;
 mod keeper;
 pub mod keys;
 mod link;
+pub mod mirror;
 pub mod registry;
 pub mod subscriber;
 
@@ -32,6 +33,9 @@ use crate::config::RedisSettings;
 
 /// Calls that wait for their answers at once; one more is refused as busy.
 const WAITING_MAX: usize = 1_024;
+
+/// Keys that are looked at for one page of a walk.
+const SCANNED: usize = 500;
 
 /// Why there is no answer. Nobody's request fails for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +62,13 @@ pub struct Presence {
     pub up: bool,
     /// How many connections there have been.
     pub connection: u64,
+}
+
+/// Where a walk through all keys is.
+struct Page {
+    /// The servers that are left; one without a name is the only one.
+    masters: Vec<Option<(String, u16)>>,
+    cursor: u64,
 }
 
 /// See the module's text.
@@ -154,6 +165,38 @@ impl Redis {
         arguments(&mut invocation);
         self.with(operation, |mut link| async move { invocation.invoke_async(&mut link).await })
             .await
+    }
+
+    /// Keys of one pattern, a page of them: the servers that have keys are looked through one after the other. `None`
+    /// begins, and is given behind the last page. Keys may come twice.
+    async fn scan(
+        &self,
+        operation: Operation,
+        pattern: &str,
+        page: Option<Page>,
+    ) -> Result<(Vec<String>, Option<Page>), RedisError> {
+        let mut page = match page {
+            Some(page) => page,
+            None => {
+                let asked = self.with(operation, |mut link| async move { link.masters().await });
+                let masters = asked
+                    .await?
+                    .map_or_else(|| vec![None], |masters| masters.into_iter().map(Some).collect());
+                Page { masters, cursor: 0 }
+            }
+        };
+        let Some(master) = page.masters.last().cloned() else { return Ok((Vec::new(), None)) };
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(page.cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCANNED);
+        let found = self.with(operation, |mut link| async move {
+            redis::from_redis_value(link.ask(master, scan).await?).map_err(Into::into)
+        });
+        let (cursor, keys): (u64, Vec<String>) = found.await?;
+        page.cursor = cursor;
+        if cursor == 0 {
+            page.masters.pop();
+        }
+        Ok((keys, (!page.masters.is_empty()).then_some(page)))
     }
 
     async fn with<T, F>(

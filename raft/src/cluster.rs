@@ -101,6 +101,11 @@ impl Cluster {
         self.0.requests.node()
     }
 
+    /// The random id of the cluster, drawn when it was formed; `None` before that is known here.
+    pub fn id(&self) -> Option<[u8; 16]> {
+        status::cluster_id(&self.0.raft)
+    }
+
     /// This process of it: counts the starts of its data folder.
     pub fn incarnation(&self) -> Incarnation {
         self.0.requests.incarnation()

@@ -20,6 +20,10 @@ pub struct RedisSettings {
     pub key_prefix: String,
     /// How long a call may take.
     pub timeout: Duration,
+    /// Whether another cluster's mirror is overwritten.
+    pub mirror_takeover: bool,
+    /// How often all keys of the mirror are written again.
+    pub mirror_sweep: Duration,
 }
 
 impl RedisSettings {

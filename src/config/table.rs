@@ -269,6 +269,16 @@ pub static SETTINGS: &[Setting] = &[
             (!v.is_empty() && redis::keys::is_prefix(v)).then(|| s.announce.node_key = v.to_owned())
         }),
         "What the channels of the Node processes begin with: their option `key`."),
+    row("MIRROR_TAKEOVER", "mirror-takeover", REDIS, Always("false"),
+        Kind::Switch { put: |s, v| s.redis.mirror_takeover = v },
+        "Whether to overwrite what another cluster has written of its rooms, queue and connections: for when that \
+         cluster is gone for good."),
+    row("MIRROR_SWEEP", "mirror-sweep", REDIS, Always("5m"),
+        text(LIFETIME, |s, v| {
+            Lifetime::parse(v).map(|v| s.redis.mirror_sweep = Duration::from_millis(v.ms))
+        }),
+        "How often all rooms, players and the queue are written to Redis again, and what does not belong there is \
+         removed."),
 
     row("RAFT_HEARTBEAT_MS", "raft-heartbeat-ms", RAFT, Always("60"),
         number(MS, 5, 10_000, |s, n| s.raft_heartbeat = Duration::from_millis(n)),

@@ -83,6 +83,20 @@ pub(super) const NOTICES: Name = (
     "serverv2_notices",
     "What nodes tell each other about sockets, by what became of it here; lost ones once for each node that may not have heard",
 );
+pub(super) const MIRROR_WRITES: Name = (
+    "serverv2_mirror_writes",
+    "Keys of the mirror in Redis, by what became of them; refused: a newer one was there",
+);
+pub(super) const MIRROR_LEADS: Name =
+    ("serverv2_mirror_is_writer", "1 if this node writes the mirror");
+pub(super) const MIRROR_LAG_ENTRIES: Name = (
+    "serverv2_mirror_lag_entries",
+    "Entries applied here that are not in the mirror; 0 where another node writes it",
+);
+pub(super) const MIRROR_LAG: Name =
+    ("serverv2_mirror_lag_seconds", "Age of the oldest change that is not in the mirror");
+pub(super) const MIRROR_PROJECTIONS: Name =
+    ("serverv2_mirror_projections", "How often the whole mirror was written");
 pub(super) const REPLICAS: Name =
     ("serverv2_battle_replicas", "Battles that this node plays along");
 pub(super) const REPLICA_FAULTS: Name = (

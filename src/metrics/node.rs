@@ -9,6 +9,7 @@ use super::names::{self, contract};
 use super::page::Page;
 use crate::app::App;
 use crate::redis::Redis;
+use crate::redis::mirror::Reading;
 use crate::rest::Stats;
 
 /// The numbers of one page.
@@ -26,6 +27,7 @@ pub(super) struct NodeSample {
     database_away: Option<bool>,
     notices: Vec<(&'static str, u64)>,
     redis: Option<RedisSample>,
+    mirror: Option<(bool, Reading)>,
     redis_answers: Vec<(&'static str, HistogramCounts)>,
     /// Requests that were answered with a 5xx.
     failed_requests: u64,
@@ -95,6 +97,7 @@ impl NodeSample {
             database_away: app.reports.database.as_ref().map(|it| it.is_away()),
             notices: app.announcer.figures().read().collect(),
             redis: app.redis.as_ref().map(RedisSample::take),
+            mirror: app.mirror.as_ref().map(|mirror| mirror.reading()),
             redis_answers: app
                 .redis
                 .iter()
@@ -124,6 +127,19 @@ impl NodeSample {
             page.gauge(names::REDIS_AWAY, u64::from(redis.away))?;
             page.counters(names::REDIS_FAILURES, "outcome", redis.failures.iter().copied())?;
             page.counters(names::REDIS_CONNECTS, "outcome", redis.probes)?;
+        }
+        if let Some((writes, mirror)) = self.mirror {
+            page.gauge(names::MIRROR_LEADS, u64::from(writes))?;
+            let writes = [
+                ("written", mirror.written),
+                ("removed", mirror.removed),
+                ("refused", mirror.refused),
+                ("orphaned", mirror.orphans),
+            ];
+            page.counters(names::MIRROR_WRITES, "outcome", writes)?;
+            page.gauge(names::MIRROR_LAG_ENTRIES, mirror.lag_entries)?;
+            page.gauge(names::MIRROR_LAG, mirror.lag_ms as f64 / 1_000.0)?;
+            page.counter(names::MIRROR_PROJECTIONS, mirror.projections)?;
         }
         let proposals = self.figures.proposals;
         let error = |kind, component| [("type", kind), ("component", component)];

@@ -1,6 +1,6 @@
 //! All keys and channels, and nowhere else.
 
-use serverv2_machine::TokenId;
+use serverv2_machine::{PlayerId, RoomId, TokenId};
 
 /// Longest prefix, bytes.
 const PREFIX_BYTES_MAX: usize = 64;
@@ -38,6 +38,65 @@ pub(crate) fn node_broadcasts(key: &str) -> String {
 /// The one for everybody, or for one room.
 pub(crate) fn node_channel(key: &str, room: Option<&str>) -> String {
     room.map_or_else(|| format!("{key}#/#"), |room| format!("{key}#/#{room}#"))
+}
+
+/// A room: a hash.
+pub(super) fn room(prefix: &str, room: &RoomId) -> String {
+    format!("{prefix}room:{room}")
+}
+
+/// A player's connection: a hash.
+pub(super) fn connection(prefix: &str, player: &PlayerId) -> String {
+    format!("{prefix}player:connections:{player}")
+}
+
+/// Ids of all players who wait for a match: a set.
+pub(super) fn queue(prefix: &str) -> String {
+    format!("{prefix}matchmaking:queue")
+}
+
+/// The fence of that set, in its slot of a Redis Cluster.
+pub(super) fn queue_fence(prefix: &str) -> String {
+    format!("{{{prefix}matchmaking:queue}}:fence")
+}
+
+/// A player who waits for a match: a hash.
+pub(super) fn queued(prefix: &str, player: &PlayerId) -> String {
+    format!("{prefix}matchmaking:player:{player}")
+}
+
+/// How far the mirror is, and whose it is: a hash.
+pub(super) fn mirror(prefix: &str) -> String {
+    format!("{prefix}mirror:applied")
+}
+
+/// What a key of the mirror is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mirrored {
+    /// A room.
+    Room(RoomId),
+    /// A player's connection.
+    Connection(PlayerId),
+    /// A player in the queue.
+    Queued(PlayerId),
+    /// Of nothing that could be there.
+    Nothing,
+}
+
+/// Patterns of all keys that the mirror alone writes, one for each of their kinds.
+pub(super) fn mirrored(prefix: &str) -> [String; 3] {
+    ["room:*", "player:connections:*", "matchmaking:player:*"].map(|kind| format!("{prefix}{kind}"))
+}
+
+/// What one of them is of.
+pub(super) fn read_mirrored(prefix: &str, key: &str) -> Mirrored {
+    let key = key.strip_prefix(prefix).unwrap_or_default();
+    let of = |kind: &str| key.strip_prefix(kind);
+    let room = of("room:").and_then(|id| id.parse().ok()).map(Mirrored::Room);
+    let connection =
+        || of("player:connections:").and_then(|id| id.parse().ok()).map(Mirrored::Connection);
+    let queued = || of("matchmaking:player:").and_then(|id| id.parse().ok()).map(Mirrored::Queued);
+    room.or_else(connection).or_else(queued).unwrap_or(Mirrored::Nothing)
 }
 
 /// Whether this may stand before all keys: nothing that Redis or its tools read in another way.

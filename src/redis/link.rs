@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
 
 use super::address::Address;
@@ -57,10 +58,50 @@ impl Link {
         Err(last.unwrap_or_else(|| (redis::ErrorKind::InvalidClientConfig, "no address").into()))
     }
 
+    /// The servers that have keys; `None`: there is one only.
+    pub(super) async fn masters(&mut self) -> RedisResult<Option<Vec<(String, u16)>>> {
+        let To::Cluster(connection) = &mut self.to else { return Ok(None) };
+        let mut slots = cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let told = connection.route_command(slots, to(SingleNodeRoutingInfo::Random)).await?;
+        let ranges: Vec<Vec<Value>> = redis::from_redis_value(told)?;
+        let mut masters = Vec::new();
+        for master in ranges.into_iter().filter_map(|range| range.into_iter().nth(2)) {
+            let mut parts = redis::from_redis_value::<Vec<Value>>(master)?.into_iter();
+            if let (Some(host), Some(port)) = (parts.next(), parts.next()) {
+                let master = (redis::from_redis_value(host)?, redis::from_redis_value(port)?);
+                if !masters.contains(&master) {
+                    masters.push(master);
+                }
+            }
+        }
+        Ok(Some(masters))
+    }
+
+    /// A command for one of them, whichever keys it names.
+    pub(super) async fn ask(
+        &mut self,
+        master: Option<(String, u16)>,
+        command: Cmd,
+    ) -> RedisResult<Value> {
+        match (&mut self.to, master) {
+            (To::Cluster(connection), Some((host, port))) => {
+                let there = SingleNodeRoutingInfo::ByAddress { host, port };
+                connection.route_command(command, to(there)).await
+            }
+            (To::Cluster(connection), None) => connection.req_packed_command(&command).await,
+            (To::Single(connection), _) => connection.req_packed_command(&command).await,
+        }
+    }
+
     /// Whether keys are spread over several servers.
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.to, To::Cluster(_))
     }
+}
+
+fn to(server: SingleNodeRoutingInfo) -> RoutingInfo {
+    RoutingInfo::SingleNode(server)
 }
 
 /// A user who may not ask is taken for one of a single server.

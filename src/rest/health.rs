@@ -16,6 +16,7 @@ use super::error::{json, retry_after};
 use super::{cluster, time};
 use crate::app::{self, App, LocalReadiness};
 use crate::redis::Redis;
+use crate::redis::mirror::Mirror;
 
 /// When a client that was told "not ready" asks again, seconds.
 const READY_RETRY_SECONDS: u32 = 3;
@@ -81,10 +82,28 @@ struct RedisHealth {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     uptime: Option<u64>,
+    /// At the node that writes the mirror.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    mirror: Option<MirrorHealth>,
+}
+
+/// How far the copy of rooms, queue and connections is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct MirrorHealth {
+    /// Index of the log.
+    applied: u64,
+    lag_entries: u64,
 }
 
 impl RedisHealth {
-    fn of(redis: &Redis) -> Self {
+    fn of(redis: &Redis, mirror: Option<&Mirror>) -> Self {
+        let writing = mirror.map(Mirror::reading).filter(|(writes, _)| *writes);
+        let mirror = writing.map(|(_, mirror)| MirrorHealth {
+            applied: mirror.applied,
+            lag_entries: mirror.lag_entries,
+        });
         let info = redis.info();
         let told = info.as_ref();
         Self {
@@ -93,6 +112,7 @@ impl RedisHealth {
             connected_clients: told.map(|info| info.connected_clients),
             used_memory: told.map(|info| info.used_memory.clone()),
             uptime: told.map(|info| info.uptime_s),
+            mirror,
         }
     }
 }
@@ -144,7 +164,7 @@ pub(super) fn starting(
 
 fn cluster_health(app: &App) -> ClusterHealth<'_> {
     let raft = cluster::RaftStatus::of(app);
-    let redis = app.redis.as_ref().map(RedisHealth::of);
+    let redis = app.redis.as_ref().map(|redis| RedisHealth::of(redis, app.mirror.as_deref()));
     let status = match &redis {
         _ if !raft.ready => "unhealthy",
         // The game goes on; what others see of it does not.

@@ -230,6 +230,13 @@ pub struct SessionKey {
     pub session: SessionId,
 }
 
+impl SessionKey {
+    /// Before all keys of this player.
+    pub(crate) fn before_all_of(player: PlayerId) -> Self {
+        Self { player, session: SessionId("".into()) }
+    }
+}
+
 impl fmt::Display for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.player, self.session)

@@ -10,6 +10,7 @@
 //! suspended, and keeps its place if the session joins again within the grace.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use crate::clock::{LogTime, WallTime};
 use crate::command::{JoinQueue, ScopedKey};
 use crate::due::Due;
 use crate::effect::Effect;
-use crate::ids::SessionKey;
+use crate::ids::{PlayerId, SessionKey};
 use crate::input::Clocks;
 use crate::limits::{ROOMS_MAX, TEAM_BYTES_MAX, TICKETS_MAX};
 use crate::machine::{Machine, Turn};
@@ -67,6 +68,23 @@ impl Queue {
     /// All tickets, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&SessionKey, &Ticket)> {
         self.order.values().filter_map(|session| self.tickets.get_key_value(session))
+    }
+
+    /// A player's tickets, in the order of their sessions' ids.
+    pub(crate) fn of_player(
+        &self,
+        player: PlayerId,
+    ) -> impl Iterator<Item = (&SessionKey, &Ticket)> {
+        let from = SessionKey::before_all_of(player);
+        self.tickets.range(from..).take_while(move |(key, _)| key.player == player)
+    }
+
+    /// Players with a ticket, from behind this one on; one with several comes several times.
+    pub(crate) fn players_after(&self, after: Option<PlayerId>) -> impl Iterator<Item = PlayerId> {
+        let from = after
+            .map_or(Bound::Unbounded, |player| Bound::Included(SessionKey::before_all_of(player)));
+        let keys = self.tickets.range((from, Bound::Unbounded)).map(|(key, _)| key.player);
+        keys.skip_while(move |player| Some(*player) == after)
     }
 
     pub(crate) fn suspended(&self) -> impl Iterator<Item = (SessionKey, LogTime)> {

@@ -5,6 +5,7 @@
 //! The home is a preference, not an authority; it moves when its process is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,12 @@ impl Rooms {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RoomId, &Room)> {
         self.by_id.iter().map(|(id, room)| (*id, room.as_ref()))
+    }
+
+    /// Rooms from behind this one on, in the order of their ids.
+    pub(crate) fn ids_after(&self, after: Option<RoomId>) -> impl Iterator<Item = RoomId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id.range((from, Bound::Unbounded)).map(|(id, _)| *id)
     }
 
     /// Rooms in which this session sits, newest first.

@@ -6,6 +6,7 @@
 //! queue.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,12 @@ impl Sessions {
 
     pub(crate) fn players(&self) -> usize {
         self.by_player.len()
+    }
+
+    /// Players with a session, from behind this one on.
+    pub(crate) fn players_after(&self, after: Option<PlayerId>) -> impl Iterator<Item = PlayerId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_player.range((from, Bound::Unbounded)).map(|(player, _)| *player)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {

@@ -217,6 +217,32 @@ impl Machine {
         self.queue.iter().map(ticket_view)
     }
 
+    /// Players with a session, in the order of their ids, from behind this one on: for whoever walks through
+    /// them in pieces.
+    pub fn players_after(&self, after: Option<PlayerId>) -> impl Iterator<Item = PlayerId> {
+        self.sessions.players_after(after)
+    }
+
+    /// The same of rooms.
+    pub fn rooms_after(&self, after: Option<RoomId>) -> impl Iterator<Item = RoomId> {
+        self.rooms.ids_after(after)
+    }
+
+    /// The same of players with a ticket; one with several comes several times.
+    pub fn queued_after(&self, after: Option<PlayerId>) -> impl Iterator<Item = PlayerId> {
+        self.queue.players_after(after)
+    }
+
+    /// A player's tickets.
+    pub fn tickets_of(&self, player: PlayerId) -> impl Iterator<Item = TicketView<'_>> {
+        self.queue.of_player(player).map(ticket_view)
+    }
+
+    /// The live rooms in which any session of this player sits.
+    pub fn live_rooms_of(&self, player: PlayerId) -> impl Iterator<Item = RoomView<'_>> {
+        self.rooms.live_of_player(player).map(|(id, room)| room_view(id, room))
+    }
+
     /// All nodes that were ever up.
     pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
         self.nodes.iter().map(node_view)

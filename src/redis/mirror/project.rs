@@ -1,0 +1,129 @@
+//! What the mirror says of a thing: a function of the state alone, so that two leaders say the same of the
+//! same index.
+
+use serde_json::json;
+use serverv2_machine::{Input, Machine, NodeId, PlayerId, RoomId, RoomView, Seat};
+
+use super::marks::Thing;
+use crate::redis::keys;
+
+/// What is to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A hash with these fields, for so many milliseconds.
+    Hash { key: String, fields: Vec<(&'static str, String)>, life_ms: Option<u64> },
+    /// Nothing.
+    Nothing { key: String },
+    /// This player in the queue's set, or not.
+    Queued { player: PlayerId, there: bool },
+}
+
+/// How instances are called.
+pub(super) struct Names {
+    pub(super) prefix: String,
+    pub(super) me: NodeId,
+    pub(super) instance: String,
+}
+
+impl Names {
+    /// Other nodes' names are known by their ids alone.
+    fn instance(&self, node: NodeId) -> String {
+        if node == self.me { self.instance.clone() } else { format!("node-{}", node.0) }
+    }
+}
+
+/// What the mirror should say of this thing.
+pub(super) fn project(machine: &Machine, names: &Names, thing: Thing, wanted: &mut Vec<Wanted>) {
+    match thing {
+        Thing::Room(id) => wanted.push(room(machine, names, id)),
+        Thing::Player(id) => wanted.push(player(machine, names, id)),
+        Thing::Seats(id) => {
+            let seats = machine.room(id).map(|room| room.seats.map(|seat| seat.session.player));
+            let players = seats.into_iter().flatten();
+            wanted.extend(players.map(|id| player(machine, names, id)));
+        }
+        Thing::Ticket(id) => ticket(machine, names, id, wanted),
+    }
+}
+
+fn room(machine: &Machine, names: &Names, id: RoomId) -> Wanted {
+    let key = keys::room(&names.prefix, &id);
+    let Some(room) = machine.room(id) else { return Wanted::Nothing { key } };
+    let status = match (room.is_live(), has_started(&room)) {
+        (false, _) => "ended",
+        (true, true) => "active",
+        (true, false) => "waiting",
+    };
+    let created = room.setup.wall.0;
+    let active = room.inputs.last().map_or(created, |input| input.wall.0);
+    let players = room.setup.players.each_ref().map(|seat| seat.player.to_string());
+    let sessions = room.seats.map(|seat| seat.session.session.as_str().to_owned());
+    let outcome = room.end.map(|end| match end.result {
+        Some((outcome, _)) => json!({
+            "reason": outcome.reason,
+            "winner": outcome.winner.map(|seat| players[seat.index()].clone()),
+        }),
+        None => json!({"reason": "aborted"}),
+    });
+    let fields = vec![
+        ("id", id.to_string()),
+        ("status", status.to_owned()),
+        ("players", json!(players).to_string()),
+        ("sessions", json!(sessions).to_string()),
+        ("instanceId", names.instance(room.home)),
+        ("lastActive", active.to_string()),
+        ("metadata", json!({"createdAt": created, "outcome": outcome}).to_string()),
+    ];
+    Wanted::Hash { key, fields, life_ms: None }
+}
+
+/// Ready comes first in every battle, so this looks at a handful of inputs.
+fn has_started(room: &RoomView<'_>) -> bool {
+    Seat::BOTH.iter().all(|seat| {
+        room.inputs.iter().any(|input| matches!(&input.input, Input::Ready(s) if s == seat))
+    })
+}
+
+/// The newest of a player's connections, or the loss that a battle waits for.
+fn player(machine: &Machine, names: &Names, id: PlayerId) -> Wanted {
+    let key = keys::connection(&names.prefix, &id);
+    let newest = machine.sessions_of(id).max_by_key(|(_, session)| session.opened);
+    let (session, instance, socket, seen, status) = if let Some((key, session)) = newest {
+        let instance = names.instance(session.node);
+        (key.session, instance, session.socket.to_string(), session.opened.0, "connected")
+    } else {
+        let mut lost = machine.live_rooms_of(id).filter_map(|room| {
+            let seats = room.seats.iter();
+            let mut mine = seats.filter(|seat| seat.session.player == id);
+            let seat = mine.find(|seat| seat.lost_until.is_some())?;
+            let seen = room.inputs.last().map_or(room.setup.wall.0, |input| input.wall.0);
+            Some((seat.session.session.clone(), seen))
+        });
+        let Some((session, seen)) = lost.next() else { return Wanted::Nothing { key } };
+        (session, String::new(), String::new(), seen, "disconnected")
+    };
+    let fields = vec![
+        ("playerId", id.to_string()),
+        ("sessionId", session.as_str().to_owned()),
+        ("instanceId", instance),
+        ("socketId", socket),
+        ("lastSeen", seen.to_string()),
+        ("status", status.to_owned()),
+    ];
+    Wanted::Hash { key, fields, life_ms: None }
+}
+
+/// The first of a player's tickets; suspended ones count, as they do in the queue's size.
+fn ticket(machine: &Machine, names: &Names, id: PlayerId, wanted: &mut Vec<Wanted>) {
+    let key = keys::queued(&names.prefix, &id);
+    let first = machine.tickets_of(id).min_by_key(|ticket| ticket.at);
+    wanted.push(Wanted::Queued { player: id, there: first.is_some() });
+    let Some(ticket) = first else { return wanted.push(Wanted::Nothing { key }) };
+    let fields = vec![
+        ("playerId", id.to_string()),
+        ("sessionId", ticket.session.session.as_str().to_owned()),
+        ("joinTime", ticket.wall.0.to_string()),
+        ("playerData", ticket.team.to_string()),
+    ];
+    wanted.push(Wanted::Hash { key, fields, life_ms: None });
+}
