@@ -57,7 +57,7 @@ pub(super) fn queue(prefix: &str) -> String {
 
 /// The fence of that set, in its slot of a Redis Cluster.
 pub(super) fn queue_fence(prefix: &str) -> String {
-    format!("{{{prefix}matchmaking:queue}}:fence")
+    format!("{prefix}{{{prefix}matchmaking:queue}}:fence")
 }
 
 /// A player who waits for a match: a hash.

@@ -2,4 +2,6 @@
 
 mod blacklist;
 mod connection;
+mod mirror;
 mod registry;
+mod several;

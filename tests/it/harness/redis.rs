@@ -138,3 +138,55 @@ impl Drop for Redis {
         }
     }
 }
+
+/// Three servers that are one Redis Cluster, without replicas.
+pub(crate) struct ThreeMasters {
+    pub(crate) masters: Vec<Redis>,
+    _buses: Vec<Port>,
+}
+
+impl ThreeMasters {
+    /// Starts them and makes them one.
+    pub(crate) async fn start() -> Self {
+        let mut masters = Vec::new();
+        for _ in 0..3 {
+            let bus = Port::take();
+            let args = ["--cluster-enabled", "yes", "--cluster-port", &bus.number.to_string()];
+            masters.push((Redis::start_with(&args).await, bus));
+        }
+        let made = Command::new("redis-cli")
+            .args(["--cluster", "create"])
+            .args(
+                masters
+                    .iter()
+                    .map(|(master, bus)| format!("127.0.0.1:{}@{}", master.port(), bus.number)),
+            )
+            .args(["--cluster-replicas", "0", "--cluster-yes"])
+            .output()
+            .expect("redis-cli is installed by `make setup`");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        let (masters, buses) = masters.into_iter().unzip();
+        let cluster = Self { masters, _buses: buses };
+        let mut state = redis::cmd("CLUSTER");
+        state.arg("INFO");
+        for master in &cluster.masters {
+            let said = || async { master.ask::<String>(&state) };
+            eventually("a whole cluster", said, |said| said.contains("cluster_state:ok")).await;
+        }
+        cluster
+    }
+
+    /// What a node is given as `REDIS_URL`.
+    pub(crate) fn url(&self) -> String {
+        let hosts: Vec<_> =
+            self.masters.iter().map(|master| format!("127.0.0.1:{}", master.port())).collect();
+        format!("redis://{}", hosts.join(","))
+    }
+
+    /// The one that has this key.
+    pub(crate) fn of(&self, key: &str) -> &Redis {
+        let asks = redis::cmd("EXISTS").arg(key).to_owned();
+        let mut masters = self.masters.iter();
+        masters.find(|master| master.try_ask::<u64>(&asks).is_ok()).expect("a master has its slot")
+    }
+}

@@ -87,8 +87,9 @@ async fn a_password_is_used_and_never_told() {
         "~arcadia:*",
         "+@all",
     ]));
-    let named =
-        started_with(&format!("redis://game:game-password@127.0.0.1:{}", redis.port())).await;
+    let url = format!("redis://game:game-password@127.0.0.1:{}", redis.port());
+    let apart = Options::default().env("REDIS_KEY_PREFIX", "arcadia:b:");
+    let named = apart.env("REDIS_URL", &url).start().await;
     until(&named, "healthy").await;
     for node in [&wrong, &server, &named] {
         assert!(!node.says(PASSWORD) && !node.says("game-password"), "the log tells a password");
