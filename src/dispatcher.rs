@@ -126,6 +126,9 @@ impl Dispatcher {
     fn deliver(&self, entry: &AppliedEntry, news: bool) {
         self.reports.applied(entry);
         for applied in entry.applied.iter() {
+            if let (Some(marks), Ok(Reply::Issued(issued))) = (&self.marks, &applied.outcome) {
+                marks.login(issued.player.id);
+            }
             if let Some(answer) = self.acks.take(applied.request) {
                 answer(applied.outcome.clone().map_err(Failure::Rejected));
             }
@@ -215,7 +218,7 @@ impl Dispatcher {
                     local.dismiss(Cut::Ended);
                 }
             }
-            Effect::TokensRevoked { token } => {
+            Effect::TokensRevoked { token, .. } => {
                 let of_family = |held: TokenId| held.family() == token.family();
                 let held = self.sessions.with_token(of_family);
                 held.iter().for_each(|socket| socket.dismiss(Cut::Revoked));

@@ -1,6 +1,6 @@
 //! All keys and channels, and nowhere else.
 
-use serverv2_machine::{PlayerId, RoomId, TokenId};
+use serverv2_machine::{FamilyId, PlayerId, RoomId, TokenId};
 
 /// Longest prefix, bytes.
 const PREFIX_BYTES_MAX: usize = 64;
@@ -65,13 +65,23 @@ pub(super) fn queued(prefix: &str, player: &PlayerId) -> String {
     format!("{prefix}matchmaking:player:{player}")
 }
 
+/// A player's newest login: a hash that expires with it.
+pub(super) fn newest_login(prefix: &str, player: &PlayerId) -> String {
+    format!("{prefix}session:{player}")
+}
+
+/// One of a player's logins: a hash that expires with it.
+pub(super) fn login(prefix: &str, player: &PlayerId, login: &FamilyId) -> String {
+    format!("{prefix}session:{player}:{login}")
+}
+
 /// How far the mirror is, and whose it is: a hash.
 pub(super) fn mirror(prefix: &str) -> String {
     format!("{prefix}mirror:applied")
 }
 
 /// What a key of the mirror is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mirrored {
     /// A room.
     Room(RoomId),
@@ -79,13 +89,18 @@ pub(super) enum Mirrored {
     Connection(PlayerId),
     /// A player in the queue.
     Queued(PlayerId),
+    /// A player's newest login.
+    NewestLogin(PlayerId),
+    /// One of a player's logins, if its name is that of one.
+    Login(PlayerId, String),
     /// Of nothing that could be there.
     Nothing,
 }
 
 /// Patterns of all keys that the mirror alone writes, one for each of their kinds.
-pub(super) fn mirrored(prefix: &str) -> [String; 3] {
-    ["room:*", "player:connections:*", "matchmaking:player:*"].map(|kind| format!("{prefix}{kind}"))
+pub(super) fn mirrored(prefix: &str) -> [String; 4] {
+    ["room:*", "player:connections:*", "matchmaking:player:*", "session:*"]
+        .map(|kind| format!("{prefix}{kind}"))
 }
 
 /// What one of them is of.
@@ -96,7 +111,13 @@ pub(super) fn read_mirrored(prefix: &str, key: &str) -> Mirrored {
     let connection =
         || of("player:connections:").and_then(|id| id.parse().ok()).map(Mirrored::Connection);
     let queued = || of("matchmaking:player:").and_then(|id| id.parse().ok()).map(Mirrored::Queued);
-    room.or_else(connection).or_else(queued).unwrap_or(Mirrored::Nothing)
+    let login = || {
+        let (player, login) = of("session:")?.split_once(':')?;
+        Some(Mirrored::Login(player.parse().ok()?, login.to_owned()))
+    };
+    let newest = || of("session:").and_then(|id| id.parse().ok()).map(Mirrored::NewestLogin);
+    let of_player = room.or_else(connection).or_else(queued);
+    of_player.or_else(newest).or_else(login).unwrap_or(Mirrored::Nothing)
 }
 
 /// Whether this may stand before all keys: nothing that Redis or its tools read in another way.

@@ -7,6 +7,9 @@
 //! empty restart) and when names were lost, and at intervals, since keys may also vanish or come one by one. After
 //! each projection keys without a thing are removed.
 //!
+//! Logins (`session:*`) are written the same way: each player's five newest, without the tokens themselves, until they
+//! expire.
+//!
 //! A battle's state is known where it is played: its home writes that field (`battles`).
 
 mod battles;

@@ -166,6 +166,8 @@ pub enum Effect {
     TokensRevoked {
         /// The one that was presented.
         token: TokenId,
+        /// Whose, if that is known.
+        player: Option<PlayerId>,
     },
     /// A player who is kept outside has just proved to be himself, and may be registered since: what a
     /// node has kept in mind of him is old.
@@ -218,7 +220,7 @@ impl fmt::Display for Effect {
                 write!(f, "node-counted-out {node}.{}", incarnation.0)
             }
             Self::SessionEnded { session, socket } => write!(f, "session-ended {session} {socket}"),
-            Self::TokensRevoked { token } => write!(f, "tokens-revoked {token}"),
+            Self::TokensRevoked { token, .. } => write!(f, "tokens-revoked {token}"),
             Self::PlayerProved { player } => write!(f, "player-proved {player}"),
         }
     }

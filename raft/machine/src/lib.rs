@@ -107,5 +107,5 @@ pub use reports::{
     StoreReport, Swept, WhyMissing,
 };
 pub use snapshot::{Snapshot, SnapshotV1};
-pub use tokens::{CreateGuestWithTokens, Lifetimes, RefreshTokens, RevokeToken, TokenPair};
+pub use tokens::{CreateGuestWithTokens, Lifetimes, Login, RefreshTokens, RevokeToken, TokenPair};
 pub use view::{Counts, EndView, NodeView, RoomView, SeatView, SessionView, TicketView};

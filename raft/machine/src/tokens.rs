@@ -19,6 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +132,20 @@ pub(crate) struct Tokens {
     /// When each family was last refreshed: the first is the next to be forgotten.
     #[serde(skip)]
     by_refresh: BTreeSet<(LogTime, FamilyId)>,
+    /// The same of each player.
+    #[serde(skip)]
+    by_player: BTreeMap<PlayerId, BTreeSet<(LogTime, FamilyId)>>,
+}
+
+/// A login that still counts: what is known of its family of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Which.
+    pub family: FamilyId,
+    /// Its newest tokens.
+    pub pair: TokenPair,
+    /// From when on none of its tokens is valid.
+    pub end: LogTime,
 }
 
 /// What is known of the tokens that follow from one login.
@@ -179,7 +194,34 @@ impl Tokens {
     pub(crate) fn forget(&mut self, id: FamilyId) -> Option<LogTime> {
         let family = self.families.remove(&id)?;
         self.by_refresh.remove(&(family.refreshed, id));
+        if let Some(of_player) = self.by_player.get_mut(&family.player) {
+            of_player.remove(&(family.refreshed, id));
+            if of_player.is_empty() {
+                self.by_player.remove(&family.player);
+            }
+        }
         Some(family.end)
+    }
+
+    fn know(&mut self, id: FamilyId, family: Family) {
+        self.by_refresh.insert((family.refreshed, id));
+        self.by_player.entry(family.player).or_default().insert((family.refreshed, id));
+        self.families.insert(id, family);
+    }
+
+    /// A player's logins, the one that was refreshed last first.
+    pub(crate) fn logins_of(&self, player: PlayerId) -> impl Iterator<Item = Login> {
+        let ids = self.by_player.get(&player).into_iter().flatten().rev();
+        ids.filter_map(|(_, id)| {
+            let Family { pair, end, .. } = *self.families.get(id)?;
+            Some(Login { family: *id, pair, end })
+        })
+    }
+
+    /// Players with a login, from behind this one on.
+    pub(crate) fn players_after(&self, after: Option<PlayerId>) -> impl Iterator<Item = PlayerId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_player.range((from, Bound::Unbounded)).map(|(player, _)| *player)
     }
 
     pub(crate) fn end_revocation(&mut self, id: FamilyId) {
@@ -189,6 +231,10 @@ impl Tokens {
     pub(crate) fn reindex(&mut self) {
         let families = self.families.iter();
         self.by_refresh = families.map(|(id, family)| (family.refreshed, *id)).collect();
+        self.by_player = BTreeMap::new();
+        for (id, family) in &self.families {
+            self.by_player.entry(family.player).or_default().insert((family.refreshed, *id));
+        }
     }
 }
 
@@ -279,8 +325,7 @@ impl Machine {
             self.forget_family(oldest);
         }
         let family = Family { player: player.id, pair, previous, refreshed, end };
-        self.tokens.families.insert(id, family);
-        self.tokens.by_refresh.insert((refreshed, id));
+        self.tokens.know(id, family);
         self.due.add(end, Due::FamilyEnd(id));
         Issued { player, pair }
     }
@@ -297,10 +342,11 @@ impl Machine {
         if before.is_none() && self.tokens.revoked.len() >= REVOCATIONS_MAX {
             return Err(Rejection::RevocationsFull);
         }
+        let player = self.tokens.families.get(&id).map(|family| family.player);
         let end = end.max(self.forget_family(id).unwrap_or_default());
         let (token, end) = match before {
             None => {
-                turn.emit(Effect::TokensRevoked { token });
+                turn.emit(Effect::TokensRevoked { token, player });
                 (token, end)
             }
             Some(before) => {

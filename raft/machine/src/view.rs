@@ -16,6 +16,7 @@ use crate::nodes::{Node, Standing};
 use crate::rooms::Room;
 use crate::seats::Presence;
 use crate::sessions::Session;
+use crate::tokens::Login;
 
 /// A connected session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,6 +232,22 @@ impl Machine {
     /// The same of players with a ticket; one with several comes several times.
     pub fn queued_after(&self, after: Option<PlayerId>) -> impl Iterator<Item = PlayerId> {
         self.queue.players_after(after)
+    }
+
+    /// The same of players who are logged in.
+    pub fn logged_in_after(&self, after: Option<PlayerId>) -> impl Iterator<Item = PlayerId> {
+        self.tokens.players_after(after)
+    }
+
+    /// A player's logins, the one that was refreshed last first. Not all that count: the oldest of all
+    /// players are forgotten when there are too many.
+    pub fn logins_of(&self, player: PlayerId) -> impl Iterator<Item = Login> {
+        self.tokens.logins_of(player)
+    }
+
+    /// The log time of this state.
+    pub fn log_time(&self) -> LogTime {
+        self.now
     }
 
     /// A player's tickets.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use serverv2_machine::{Effect, PlayerId, RoomId};
+use serverv2_machine::{Effect, FamilyId, PlayerId, RoomId};
 use tokio::sync::Notify;
 
 /// Things that may wait to be written; one more, and all are written anew.
@@ -22,6 +22,10 @@ pub(super) enum Thing {
     Player(PlayerId),
     /// A player's place in the queue.
     Ticket(PlayerId),
+    /// A player's logins.
+    Logins(PlayerId),
+    /// A login that may be over.
+    Login(PlayerId, FamilyId),
 }
 
 /// What waits.
@@ -54,20 +58,26 @@ impl Marks {
                 battles.insert(*room);
             }
         }
-        if first.is_none() {
-            return;
-        }
+        self.mark(first.into_iter().chain(second));
+    }
+
+    /// A player was given tokens.
+    pub(crate) fn login(&self, player: PlayerId) {
+        self.mark(std::iter::once(Thing::Logins(player)));
+    }
+
+    fn mark(&self, things: impl Iterator<Item = Thing>) {
         let mut waiting = self.waiting.lock();
         let Some(waiting) = waiting.as_mut() else { return };
-        for thing in first.into_iter().chain(second) {
+        for thing in things {
             if waiting.things.len() >= THINGS_MAX {
                 waiting.missed = true;
             } else {
                 waiting.things.insert(thing);
             }
+            waiting.since.get_or_insert_with(Instant::now);
+            self.marked.notify_one();
         }
-        waiting.since.get_or_insert_with(Instant::now);
-        self.marked.notify_one();
     }
 
     /// Effects were left out.
@@ -129,9 +139,12 @@ fn things(effect: &Effect) -> (Option<Thing>, Option<Thing>) {
         | Effect::SeatLost { room, .. }
         | Effect::SeatBack { room, .. }
         | Effect::BattleEnded { room, .. } => (Some(Thing::Room(*room)), Some(Thing::Seats(*room))),
+        Effect::TokensRevoked { token, player } => {
+            let login = player.map(|player| Thing::Login(player, token.family()));
+            (login, player.map(Thing::Logins))
+        }
         Effect::ReportClosed { .. }
         | Effect::NodeCountedOut { .. }
-        | Effect::TokensRevoked { .. }
         | Effect::PlayerProved { .. } => (None, None),
     }
 }

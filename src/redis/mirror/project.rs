@@ -2,10 +2,15 @@
 //! same index.
 
 use serde_json::json;
-use serverv2_machine::{Input, Machine, NodeId, PlayerId, RoomId, RoomView, Seat};
+use serverv2_machine::{
+    Input, Login, Machine, NodeId, PlayerId, RoomId, RoomView, Seat, TokenPair,
+};
 
 use super::marks::Thing;
 use crate::redis::keys;
+
+/// Logins of one player that others see (contract 1.8).
+const LOGINS_MAX: usize = 5;
 
 /// What is to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +48,13 @@ pub(super) fn project(machine: &Machine, names: &Names, thing: Thing, wanted: &m
             wanted.extend(players.map(|id| player(machine, names, id)));
         }
         Thing::Ticket(id) => ticket(machine, names, id, wanted),
+        Thing::Logins(id) => logins(machine, names, id, wanted),
+        Thing::Login(id, family) => {
+            if !shown(machine, id).any(|login| login.family == family) {
+                let key = keys::login(&names.prefix, &id, &family);
+                wanted.push(Wanted::Nothing { key });
+            }
+        }
     }
 }
 
@@ -126,4 +138,46 @@ fn ticket(machine: &Machine, names: &Names, id: PlayerId, wanted: &mut Vec<Wante
         ("playerData", ticket.team.to_string()),
     ];
     wanted.push(Wanted::Hash { key, fields, life_ms: None });
+}
+
+/// The logins that others see: a player's newest.
+pub(super) fn shown(machine: &Machine, id: PlayerId) -> impl Iterator<Item = Login> {
+    machine.logins_of(id).take(LOGINS_MAX)
+}
+
+/// A player's logins, without the tokens themselves.
+fn logins(machine: &Machine, names: &Names, id: PlayerId, wanted: &mut Vec<Wanted>) {
+    let newest_key = keys::newest_login(&names.prefix, &id);
+    let newest = machine.logins_of(id).next();
+    wanted.push(match newest {
+        Some(login) => login_hash(machine, newest_key, id, &login),
+        None => Wanted::Nothing { key: newest_key },
+    });
+    for login in shown(machine, id) {
+        let key = keys::login(&names.prefix, &id, &login.family);
+        wanted.push(login_hash(machine, key, id, &login));
+    }
+    // A login more has pushed one out.
+    wanted.extend(
+        machine
+            .logins_of(id)
+            .nth(LOGINS_MAX)
+            .map(|login| Wanted::Nothing { key: keys::login(&names.prefix, &id, &login.family) }),
+    );
+}
+
+fn login_hash(machine: &Machine, key: String, player: PlayerId, login: &Login) -> Wanted {
+    let TokenPair { access, refresh, issued_s, access_expires_s, refresh_expires_s } = login.pair;
+    let ms = |seconds: u64| seconds.saturating_mul(1_000).to_string();
+    let fields = vec![
+        ("playerId", player.to_string()),
+        ("sessionId", login.family.to_string()),
+        ("accessJti", access.to_string()),
+        ("refreshJti", refresh.to_string()),
+        ("accessExpiry", ms(access_expires_s)),
+        ("expiry", ms(refresh_expires_s)),
+        ("lastAccessed", ms(issued_s)),
+    ];
+    let life_ms = Some(login.end.ms_since(machine.log_time()).max(1));
+    Wanted::Hash { key, fields, life_ms }
 }

@@ -44,6 +44,13 @@ impl Mirror {
             some.into_iter().map(Thing::Ticket).collect()
         })
         .await?;
+        let mut logged_in: Option<PlayerId> = None;
+        self.walk(writer, |machine| {
+            let some: Vec<_> = machine.logged_in_after(logged_in).take(READ / 4).collect();
+            logged_in = some.last().copied().or(logged_in);
+            some.into_iter().map(Thing::Logins).collect()
+        })
+        .await?;
         self.remove_orphans(writer).await?;
         let there = |player| self.cluster.read(|machine, _| machine.tickets_of(player).count() > 0);
         let now = || self.cluster.read(|_, _| ()).index;
@@ -116,6 +123,10 @@ fn is_of_something(machine: &Machine, names: &Names, key: &str) -> bool {
             wanted.iter().any(|wanted| matches!(wanted, Wanted::Hash { .. }))
         }
         Mirrored::Queued(id) => machine.tickets_of(id).next().is_some(),
+        Mirrored::NewestLogin(id) => machine.logins_of(id).next().is_some(),
+        Mirrored::Login(id, name) => {
+            project::shown(machine, id).any(|login| login.family.to_string() == name)
+        }
         Mirrored::Nothing => false,
     }
 }

@@ -311,18 +311,11 @@ async fn nobody_waits_for_the_mirror() {
     until(&redis, &[], &[(&first, "active"), (&second, "ended")]).await;
 }
 
-/// A trio's rooms, queue, instances and revocations, in several servers that are one Redis.
+/// A trio's rooms, queue and instances, in several servers that are one Redis.
 pub(super) async fn all_in(redis: &ThreeMasters) {
-    let trio =
-        Trio::start_with(|_, options| wanting_tokens(options).env("REDIS_URL", &redis.url())).await;
-    let ann = Holder::of(&trio.nodes[0]).await;
-    let logout = by(&ann.access, &trio.nodes[1], Method::POST, "/api/v1/auth/logout").send().await;
-    assert_eq!(logout.status, 200);
-    let revoked = || async { redis.keys("arcadia:auth:blacklist:*").len() };
-    eventually("a revocation", revoked, |revoked| *revoked == 1).await;
+    let trio = Trio::start_with(|_, options| options.env("REDIS_URL", &redis.url())).await;
     let instances = || async { redis.keys("arcadia:service:instance:*").len() };
     eventually("three instances", instances, |instances| *instances == 3).await;
-
     let duels = [Duel::started(&trio.nodes[0]).await, Duel::started(&trio.nodes[1]).await];
     let waiting = Fighter::new(&trio.nodes[2], 2).await;
     waiting.join().await;
@@ -336,5 +329,37 @@ pub(super) async fn all_in(redis: &ThreeMasters) {
     waiting.client.ok("cancelMatchmaking", &[]).await;
     until(redis, &[], &[(&duels[0], "ended"), (&duels[1], "active")]).await;
     eventually("three instances", instances, |instances| *instances == 3).await;
-    eventually("the revocation", revoked, |revoked| *revoked == 1).await;
+}
+
+/// A trio's logins and revocations, in several servers that are one Redis.
+pub(super) async fn logins_in(redis: &impl Servers, url: &str) {
+    let trio = Trio::start_with(|_, options| wanting_tokens(options).env("REDIS_URL", url)).await;
+    let ann = Holder::of(&trio.nodes[0]).await;
+    let logins = || async { redis.keys("arcadia:session:*") };
+    let told = eventually("a login", logins, |keys| keys.len() == 2).await;
+    for key in &told {
+        let login: Fields = redis.about(key, redis::cmd("HGETALL").arg(key));
+        assert_eq!(login["playerId"], ann.id);
+        assert!(
+            ann.access.len() > 100 && login.values().all(|value| value.len() < 60),
+            "{login:?}"
+        );
+        let expires: i64 = redis.about(key, redis::cmd("TTL").arg(key));
+        assert!(expires > 60, "{expires}");
+    }
+    let logout = by(&ann.access, &trio.nodes[1], Method::POST, "/api/v1/auth/logout").send().await;
+    assert_eq!(logout.status, 200);
+    let revoked = || async { redis.keys("arcadia:auth:blacklist:*").len() };
+    eventually("a revocation", revoked, |revoked| *revoked == 1).await;
+    let left = || async {
+        let fields = |key: &String| redis.about::<Fields>(key, redis::cmd("HGETALL").arg(key));
+        told.iter().map(fields).all(|fields| fields.len() == 1 && fields.contains_key("fence"))
+    };
+    eventually("a login that is over", left, |left| *left).await;
+}
+
+#[tokio::test]
+async fn a_login_is_told_without_its_tokens_until_it_is_over() {
+    let redis = Redis::start().await;
+    logins_in(&redis, redis.url()).await;
 }

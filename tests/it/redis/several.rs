@@ -35,6 +35,12 @@ impl Servers for ThreeMasters {
 }
 
 #[tokio::test]
-async fn three_masters_carry_mirror_registry_and_blacklist() {
+async fn three_masters_carry_mirror_and_registry() {
     mirror::all_in(&ThreeMasters::start().await).await;
+}
+
+#[tokio::test]
+async fn three_masters_carry_logins_and_the_blacklist() {
+    let redis = ThreeMasters::start().await;
+    mirror::logins_in(&redis, &redis.url()).await;
 }

@@ -67,7 +67,7 @@ impl Model {
             Effect::SessionEnded { session, .. } => {
                 prop_assert!(!self.sessions.contains(session), "ended but not closed: {session}");
             }
-            Effect::TokensRevoked { token } => {
+            Effect::TokensRevoked { token, .. } => {
                 self.revoked.insert(token.family());
             }
             Effect::SeatBound { .. }
