@@ -144,6 +144,7 @@ fn things(effect: &Effect) -> (Option<Thing>, Option<Thing>) {
             (login, player.map(Thing::Logins))
         }
         Effect::ReportClosed { .. }
+        | Effect::DigestStated { .. }
         | Effect::NodeCountedOut { .. }
         | Effect::PlayerProved { .. } => (None, None),
     }
