@@ -101,11 +101,6 @@ impl Cluster {
         self.0.requests.node()
     }
 
-    /// The random id of the cluster, drawn when it was formed; `None` before that is known here.
-    pub fn id(&self) -> Option<[u8; 16]> {
-        status::cluster_id(&self.0.raft)
-    }
-
     /// This process of it: counts the starts of its data folder.
     pub fn incarnation(&self) -> Incarnation {
         self.0.requests.incarnation()
@@ -299,8 +294,9 @@ impl Cluster {
     /// What tells this cluster from all others: drawn when it was formed.
     pub fn id(&self) -> Option<u128> {
         let state = self.0.replica.read();
-        let member = state.members.membership().nodes().next();
-        member.map(|(_, member)| u128::from_be_bytes(member.cluster))
+        let members = state.members.membership().nodes();
+        let mut ids = members.map(|(_, member)| u128::from_be_bytes(member.cluster));
+        ids.find(|id| *id != 0)
     }
 
     /// The log time, as well as it is known here.

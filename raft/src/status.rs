@@ -90,12 +90,3 @@ pub(crate) fn look(
         ready: started && running && leader.is_some() && committed - applied <= READY_LAG_MAX,
     }
 }
-
-/// The id that all members of the first membership share.
-pub(crate) fn cluster_id(raft: &Raft) -> Option<[u8; 16]> {
-    let metrics = raft.metrics();
-    let metrics = metrics.borrow_watched();
-    let members = metrics.membership_config.nodes();
-    let mut ids = members.map(|(_, member)| member.cluster);
-    ids.find(|id| *id != [0; 16])
-}

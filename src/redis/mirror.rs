@@ -109,8 +109,7 @@ impl Mirror {
         cluster: Cluster,
         settings: MirrorSettings,
     ) -> Result<Arc<Self>, ForeignMirror> {
-        let id: String =
-            cluster.id().unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = format!("{:032x}", cluster.id().unwrap_or_default());
         if !settings.takeover && is_foreign(&redis, &id).await {
             return Err(ForeignMirror);
         }
