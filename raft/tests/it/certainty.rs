@@ -35,6 +35,9 @@ async fn without_a_majority_certainty_grows_old_and_with_it_it_comes_back() {
 async fn a_deposed_leader_without_followers_is_not_sure_either() {
     let mut trio = Trio::started().await;
     let leader = trio.leader().await;
+    // Who has never been sure is not less sure than before.
+    let sure = || trio.node(leader).uncertainty().filter(|age| *age < SURE);
+    eventually("certainty", sure).await;
     trio.kill((leader + 1) % 3);
     trio.kill((leader + 2) % 3);
     eventually("doubt", || trio.node(leader).uncertainty().filter(|age| *age > SURE)).await;
