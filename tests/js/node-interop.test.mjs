@@ -179,7 +179,7 @@ test('two Node servers and three nodes hear each other, each once', async () => 
 })
 
 test('without the setting nothing passes', async () => {
-  const deaf = await startCluster({ REDIS_URL: url, CLUSTER_NAME: 'deaf', ...admin.env })
+  const deaf = await startCluster({ REDIS_URL: url, REDIS_KEY_PREFIX: 'deaf:', CLUSTER_NAME: 'deaf', ...admin.env })
   try {
     const { playerId } = await createGuest(deaf.nodes[0].url)
     const { heard } = await admitted(deaf.nodes[0].url, playerId)
