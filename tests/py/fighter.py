@@ -133,8 +133,10 @@ class Fighter:
                 raise AssertionError(accepted)
 
     def story(self):
-        """Numbers, types and data of all battle messages so far."""
+        """Numbers, types and data of all battle messages so far, by number: the library handles each packet in
+        a thread of its own, so they may be noted in another order than they came."""
         messages = [m for name, m in self.events if name == "battleEvent" and "sequenceId" in m]
+        messages.sort(key=lambda message: message["sequenceId"])
         return [(m["sequenceId"], m["type"], m["data"]) for m in messages]
 
     def close(self):
