@@ -2,7 +2,7 @@
 //! no room waits for it.
 
 use crate::harness::cluster::Trio;
-use crate::harness::process::Options;
+use crate::harness::process::{Options, signal};
 use crate::harness::{Duel, Fighter, Http, Server, eventually};
 use crate::metrics::scrape;
 
@@ -61,8 +61,9 @@ async fn a_home_that_is_stopped_in_its_tracks_sticks_no_turn() {
 
 #[tokio::test]
 async fn a_node_that_is_about_to_go_gives_its_homes_away_first_and_gets_no_new_ones() {
-    let mut trio = Trio::start_with(|at, options: Options| match at {
-        0 => options.env("DRAIN_NOTICE", "4"),
+    let trio = Trio::start_with(|at, options: Options| match at {
+        // Longer than all that is looked at below: nobody may have been cut by then.
+        0 => options.env("DRAIN_NOTICE", "60"),
         _ => options,
     })
     .await;
@@ -71,22 +72,16 @@ async fn a_node_that_is_about_to_go_gives_its_homes_away_first_and_gets_no_new_o
     eventually("a home at A's node", || homes(&trio.nodes[0]), |count| *count > 0.5).await;
     let c = Fighter::new(&trio.nodes[0], 2).await;
     let d = Fighter::new(&trio.nodes[1], 3).await;
-    let address = trio.nodes[0].address();
-    let mut nodes = trio.nodes.iter_mut();
-    let going = nodes.next().expect("the first");
-    let second = nodes.next().expect("the second");
-    let moves = async {
-        let ready =
-            || async { Http::to(address, hyper::Method::GET, "/ready").send().await.status };
-        eventually("not ready", ready, |status| *status == 503).await;
-        eventually("a home at B's node", || homes(second), |count| *count > 0.5).await;
-        assert!(!duel.a.client.is_closed(), "before anybody is cut");
-        // Its sockets still play, also in new battles.
-        let new = Duel::pair(c, d).await;
-        new.ready().await;
-        eventually("the new home at B's node", || homes(second), |count| *count > 1.5).await;
-        assert!(!new.a.client.is_closed());
-    };
-    let (status, ()) = tokio::join!(going.terminate(), moves);
-    assert!(status.success());
+    let (going, second) = (&trio.nodes[0], &trio.nodes[1]);
+    signal("TERM", going.pid());
+    let ready =
+        || async { Http::to(going.address(), hyper::Method::GET, "/ready").send().await.status };
+    eventually("not ready", ready, |status| *status == 503).await;
+    eventually("a home at B's node", || homes(second), |count| *count > 0.5).await;
+    assert!(!duel.a.client.is_closed(), "before anybody is cut");
+    // Its sockets still play, also in new battles.
+    let new = Duel::pair(c, d).await;
+    new.ready().await;
+    eventually("the new home at B's node", || homes(second), |count| *count > 1.5).await;
+    assert!(!new.a.client.is_closed());
 }
