@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
@@ -37,7 +37,7 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(30);
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Time for requests in flight to be answered once the server stops.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
-/// Time for the log to say that this node is about to go.
+/// Least time for the log to say that this node is about to go.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 /// Time for another node to take the lead.
 const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
@@ -87,10 +87,11 @@ pub async fn run(listener: TcpListener, app: Arc<App>, stop: impl Future<Output 
 async fn make_way(app: &App) {
     let settings = &app.settings;
     // First of all: those who play on hear of their next choices by nodes that stay.
-    if !app.cluster.drain(DRAIN_PATIENCE).await {
+    let noticed = Instant::now() + settings.drain_notice;
+    if !app.cluster.drain(settings.drain_notice.max(DRAIN_PATIENCE)).await {
         warn!("the homes of battles stay here until this node is gone");
     }
-    sleep(settings.drain_notice).await;
+    sleep_until(noticed).await;
     // What is proposed meanwhile is answered by whoever leads then.
     if let Some(leader) = app.cluster.hand_over(HAND_OVER_PATIENCE).await {
         info!(leader = leader.0, "another node leads");

@@ -30,6 +30,9 @@ use crate::succession;
 use crate::types::Raft;
 use crate::upgrade;
 
+/// Pause before a node that is about to go says so once more.
+const DRAIN_AGAIN: Duration = Duration::from_millis(100);
+
 /// What became of a command, wherever it was applied first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -327,11 +330,16 @@ impl Cluster {
     }
 
     /// Says that this process is about to stop: it is no home of battles any more, and all else goes on.
-    /// False if that is not in the log within `patience`.
+    /// False if that is not in the log within `patience`; it is tried again until then, as the cluster may be
+    /// without a leader for a moment, or so young that it takes no such command yet.
     pub async fn drain(&self, patience: Duration) -> bool {
         let (node, incarnation) = (self.node(), self.incarnation());
-        let drained = self.propose(DrainNode { node, incarnation }, None);
-        matches!(tokio::time::timeout(patience, drained).await, Ok(Ok(_)))
+        let drained = async {
+            while self.propose(DrainNode { node, incarnation }, None).await.is_err() {
+                tokio::time::sleep(DRAIN_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(patience, drained).await.is_ok()
     }
 
     /// Says goodbye: this process is counted out at once, so that others take over what it did. Nothing more
