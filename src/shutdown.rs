@@ -7,8 +7,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use crate::config::Settings;
+
 /// Time for a graceful stop; then the process ends anyway (contract 8.1).
 pub const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// What of it is left at least once clients have been sent elsewhere, however long the settings let that last.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Listens for SIGTERM and SIGINT from the moment it is made.
 pub struct StopSignal {
@@ -51,10 +55,12 @@ impl StopSignal {
     }
 
     /// Waits until a graceful stop has lasted too long, or somebody asks again.
-    pub async fn overdue(&mut self) {
+    pub async fn overdue(&mut self, settings: &Settings) {
+        let sent_away = settings.drain_notice + settings.drain_period;
+        let patience = STOP_PATIENCE.max(sent_away + LAST_PATIENCE);
         tokio::select! {
-            () = tokio::time::sleep(STOP_PATIENCE) => {
-                warn!(seconds = STOP_PATIENCE.as_secs(), "stopping takes too long, end by force");
+            () = tokio::time::sleep(patience) => {
+                warn!(seconds = patience.as_secs(), "stopping takes too long, end by force");
             }
             () = self.next() => warn!("asked twice, end by force"),
         }

@@ -101,7 +101,7 @@ async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError>
     };
     tokio::select! {
         () = ending => {}
-        () = signal.overdue() => return Err(ServeError::Overdue),
+        () = signal.overdue(&app.settings) => return Err(ServeError::Overdue),
     }
     info!("stopped");
     match broken {

@@ -99,7 +99,7 @@ async fn watch(plan: Arc<Plan>, signal: &mut StopSignal) -> Result<(), SeveralEr
     let ending = async { while nodes.join_next().await.is_some() {} };
     tokio::select! {
         () = ending => failed.map_or(Ok(()), Err),
-        () = signal.overdue() => Err(failed.unwrap_or(SeveralError::Overdue)),
+        () = signal.overdue(&plan.settings) => Err(failed.unwrap_or(SeveralError::Overdue)),
     }
 }
 
