@@ -18,6 +18,7 @@ mod cluster;
 mod drain;
 mod lifecycle;
 mod operate;
+mod ready;
 mod serve;
 mod several;
 
@@ -53,6 +54,7 @@ pub fn main() -> ExitCode {
             .and_then(|(name, of)| lifecycle::cluster(name, of))
             .unwrap_or_else(|| cluster::run(flags)),
         Some(("drain", flags)) => operate::command("drain", flags, drain::drain),
+        Some(("ready", flags)) => operate::command("ready", flags, ready::ready),
         Some(("backup", flags)) => operate::command("backup", flags, lifecycle::backup),
         Some(("restore", flags)) => lifecycle::restore(flags),
         _ => unreachable!("a subcommand is required, and these are all"),
@@ -86,6 +88,7 @@ fn command() -> Command {
         ))
         .subcommand(cluster::command().subcommands(lifecycle::cluster_commands()))
         .subcommand(operate::with_target(drain::command()))
+        .subcommand(operate::with_target(ready::command()))
         .subcommand(lifecycle::backup_command())
         .subcommand(lifecycle::restore_command())
         .subcommand(Command::new("demo").about(

@@ -41,6 +41,9 @@ pub(crate) enum ControlError {
     Broken(String),
     #[error("the node did not answer within {} s: whether it did it is not known", .0.as_secs())]
     Late(Duration),
+    /// It has another state.
+    #[error("node {0} is {1}")]
+    NotReady(u64, String),
     /// The node says why not.
     #[error("{} ({})", .0.message, .0.code)]
     Refused(Refusal),

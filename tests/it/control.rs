@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output};
 
 use crate::harness::cluster::Trio;
-use crate::harness::process::{BINARY, run_to_end};
+use crate::harness::process::{BINARY, run_to_end, signal};
 use crate::harness::{Http, Server, connected_guest, eventually};
 use crate::tokens::is_cut;
 
@@ -62,6 +62,18 @@ async fn draining_twice_is_draining_once() {
     }
     assert!(trio.nodes[leader].died().await.success(), "it was not ended by force");
     assert_ne!(trio.leader((leader + 1) % 3).await, leader, "the lead was handed over");
+}
+
+#[tokio::test]
+async fn a_health_check_says_what_the_node_says_at_ready() {
+    let slow = |_, options: crate::harness::process::Options| options.env("DRAIN_NOTICE", "60");
+    let trio = Trio::start_with(slow).await;
+    let node = &trio.nodes[0];
+    assert!(said(&operate(node, &["ready"]).await).contains("node 1 is ready"));
+    signal("TERM", node.pid());
+    let check = || async { operate(node, &["ready"]).await };
+    let draining = eventually("a failed check", check, |check| !check.status.success()).await;
+    assert!(refused(&draining).contains("node 1 is draining"));
 }
 
 #[tokio::test]
