@@ -57,5 +57,5 @@ async function configuration(nodes, port) {
     replace(text, 'bind :8080', `bind 127.0.0.1:${port}`),
   )
   const quick = replace(addressed, 'inter 500ms', `inter ${CHECK_PERIOD}`)
-  return replace(quick, 'maxconn 50000', 'maxconn 1000')
+  return replace(quick, 'fd-hard-limit 100000', 'fd-hard-limit 2000')
 }
