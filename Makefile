@@ -14,7 +14,7 @@ TEST_THREADS ?= 6
 # Idle sockets, battles and seconds.
 LOAD ?= 10000 500 60
 
-.PHONY: help demo test check fix load setup test-rust test-clients conformance mixed
+.PHONY: help demo test check fix load setup test-rust test-clients conformance mixed compose-test
 
 help: ## Print what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ test-clients: ## Clients that others wrote: socket.io-client and python-socketio
 mixed: ## A battle while nodes of the commit PREVIOUS become this version, one by one.
 	SERVERV2_PREVIOUS="$$(bash tests/setup/previous.sh "$(PREVIOUS)" "$(abspath $(TARGET_DIR))/previous")" \
 		cargo test --locked --test it -- --ignored a_real_older_build
+
+compose-test: ## The containers of docker-compose.yml, killed and cut off while players fight; as root on Debian.
+	@bash tests/setup/debian.sh
+	@bash tests/setup/node.sh
+	cargo test --locked --workspace --no-run
+	SERVERV2_BIN="$(SERVER)" bash tests/compose/run.sh
 
 conformance: ## The contract, asked of BASE_URL=http://…[,…], or else of one and of three nodes built here.
 ifndef BASE_URL

@@ -2,7 +2,7 @@
 # Makes sure that the programs which the tests call are there. Installs Debian packages only for
 # those that are missing, only as root; anywhere else it says what to install and fails.
 #
-# Further program names may be given as arguments.
+# Further programs may be given as arguments, with their package where that has another name: `ip:iproute2`.
 set -euo pipefail
 
 # Where Debian keeps programs that ordinary users seldom start.
@@ -27,7 +27,7 @@ need psql postgresql-client
 need python3 python3
 need redis-server redis-server
 for program in "$@"; do
-    need "$program" "$program"
+    need "${program%%:*}" "${program#*:}"
 done
 # Debian ships Python without what a virtual environment needs.
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
