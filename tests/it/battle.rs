@@ -7,6 +7,40 @@ use crate::harness::knowledge::{assert_nothing_hidden_was_seen, assert_same_stor
 use crate::harness::socket::{Record, events};
 use crate::harness::{Duel, Fighter, Server, team};
 
+/// Each of these where whoever is cut off has lost, as in the existing server, and where he has a minute to come back:
+/// who stays must not notice the difference.
+macro_rules! whatever_the_grace {
+    ($($test:ident)*) => {
+        mod without_grace {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Server::with("DISCONNECT_GRACE_PERIOD_TTL", "0").start().await).await;
+            })*
+        }
+        mod with_a_minute {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Server::with("DISCONNECT_GRACE_PERIOD_TTL", "60").start().await).await;
+            })*
+        }
+    };
+}
+
+whatever_the_grace! {
+    whole_battles_keep_every_promise_to_both_clients
+    the_state_right_after_the_match_is_unstarted_with_a_hidden_bench
+    pets_without_ids_get_different_ones
+    nothing_happens_before_both_are_ready
+    choices_are_on_offer_when_they_are_asked_for
+    a_choice_may_be_replaced_until_the_turn_is_resolved
+    choices_that_are_not_legal_are_refused
+    a_surrender_counts_only_when_the_foe_has_chosen
+    if_both_surrender_player_b_wins
+    an_ended_battle_can_be_looked_at_for_a_while_and_then_is_gone
+    the_same_two_clients_can_fight_again_at_once
+    a_bystander_and_another_session_of_a_player_hear_nothing_of_a_battle
+}
+
 /// Waits for `roomClosed` and checks its place: behind the one and only `BATTLE_END` (row 22).
 async fn assert_closed_properly(fighter: &Fighter, room: &str) {
     let closed = fighter.client.event("roomClosed").await;
@@ -26,9 +60,7 @@ async fn assert_closed_properly(fighter: &Fighter, room: &str) {
     assert_eq!(places[0].1, "end", "BATTLE_END precedes roomClosed");
 }
 
-#[tokio::test]
-async fn whole_battles_keep_every_promise_to_both_clients() {
-    let server = Server::start().await;
+async fn whole_battles_keep_every_promise_to_both_clients(server: Server) {
     for seed in [1, 2] {
         let duel = Duel::started(&server).await;
         let (end_a, end_b) = duel.play(seed, -1, false).await;
@@ -61,9 +93,7 @@ async fn whole_battles_keep_every_promise_to_both_clients() {
     }
 }
 
-#[tokio::test]
-async fn the_state_right_after_the_match_is_unstarted_with_a_hidden_bench() {
-    let server = Server::start().await;
+async fn the_state_right_after_the_match_is_unstarted_with_a_hidden_bench(server: Server) {
     let duel = Duel::paired(&server).await;
     for (own, foe) in [(&duel.a, &duel.b), (&duel.b, &duel.a)] {
         let state = own.state().await;
@@ -92,9 +122,7 @@ async fn the_state_right_after_the_match_is_unstarted_with_a_hidden_bench() {
     }
 }
 
-#[tokio::test]
-async fn pets_without_ids_get_different_ones() {
-    let server = Server::start().await;
+async fn pets_without_ids_get_different_ones(server: Server) {
     let duel = Duel::paired(&server).await;
     let state = duel.a.state().await;
     let pets = state["players"]
@@ -108,9 +136,7 @@ async fn pets_without_ids_get_different_ones() {
     assert!(ids.iter().all(|id| id.len() == 21));
 }
 
-#[tokio::test]
-async fn nothing_happens_before_both_are_ready() {
-    let server = Server::start().await;
+async fn nothing_happens_before_both_are_ready(server: Server) {
     let duel = Duel::paired(&server).await;
     for _ in 0..2 {
         assert_eq!(
@@ -136,9 +162,7 @@ async fn nothing_happens_before_both_are_ready() {
     }
 }
 
-#[tokio::test]
-async fn choices_are_on_offer_when_they_are_asked_for() {
-    let server = Server::start().await;
+async fn choices_are_on_offer_when_they_are_asked_for(server: Server) {
     let duel = Duel::started(&server).await;
     for fighter in [&duel.a, &duel.b] {
         assert_eq!(
@@ -166,9 +190,7 @@ async fn choices_are_on_offer_when_they_are_asked_for() {
     }
 }
 
-#[tokio::test]
-async fn a_choice_may_be_replaced_until_the_turn_is_resolved() {
-    let server = Server::start().await;
+async fn a_choice_may_be_replaced_until_the_turn_is_resolved(server: Server) {
     let duel = Duel::started(&server).await;
     duel.a.attack().await;
     let switch = duel.a.available_of("switch-pet").await;
@@ -184,9 +206,7 @@ async fn a_choice_may_be_replaced_until_the_turn_is_resolved() {
     assert!(used <= 1, "only B used a skill");
 }
 
-#[tokio::test]
-async fn choices_that_are_not_legal_are_refused() {
-    let server = Server::start().await;
+async fn choices_that_are_not_legal_are_refused(server: Server) {
     let duel = Duel::started(&server).await;
     let a = &duel.a;
     let state = a.state().await;
@@ -234,9 +254,7 @@ async fn choices_that_are_not_legal_are_refused() {
     a.submit(&other_target).await;
 }
 
-#[tokio::test]
-async fn a_surrender_counts_only_when_the_foe_has_chosen() {
-    let server = Server::start().await;
+async fn a_surrender_counts_only_when_the_foe_has_chosen(server: Server) {
     let duel = Duel::started(&server).await;
     duel.a.submit(&duel.a.surrender()).await;
     for fighter in [&duel.a, &duel.b] {
@@ -260,9 +278,7 @@ async fn a_surrender_counts_only_when_the_foe_has_chosen() {
     }
 }
 
-#[tokio::test]
-async fn if_both_surrender_player_b_wins() {
-    let server = Server::start().await;
+async fn if_both_surrender_player_b_wins(server: Server) {
     let duel = Duel::started(&server).await;
     duel.b.submit(&duel.b.surrender()).await;
     duel.a.submit(&duel.a.surrender()).await;
@@ -270,9 +286,7 @@ async fn if_both_surrender_player_b_wins() {
     assert_eq!(end.data, json!({"winner": duel.b.id, "reason": "surrender"}));
 }
 
-#[tokio::test]
-async fn an_ended_battle_can_be_looked_at_for_a_while_and_then_is_gone() {
-    let server = Server::start().await;
+async fn an_ended_battle_can_be_looked_at_for_a_while_and_then_is_gone(server: Server) {
     let duel = Duel::started(&server).await;
     duel.a.submit(&duel.a.surrender()).await;
     duel.b.attack().await;
@@ -294,9 +308,7 @@ async fn an_ended_battle_can_be_looked_at_for_a_while_and_then_is_gone() {
     assert_eq!(duel.a.client.ok("getServerState", &[]).await["rooms"], 0);
 }
 
-#[tokio::test]
-async fn the_same_two_clients_can_fight_again_at_once() {
-    let server = Server::start().await;
+async fn the_same_two_clients_can_fight_again_at_once(server: Server) {
     let duel = Duel::started(&server).await;
     duel.a.submit(&duel.a.surrender()).await;
     duel.b.attack().await;
@@ -332,9 +344,7 @@ async fn the_same_two_clients_can_fight_again_at_once() {
     assert!(last_closed < last_match, "a late roomClosed kills a client's next battle");
 }
 
-#[tokio::test]
-async fn a_bystander_and_another_session_of_a_player_hear_nothing_of_a_battle() {
-    let server = Server::start().await;
+async fn a_bystander_and_another_session_of_a_player_hear_nothing_of_a_battle(server: Server) {
     let bystander = Fighter::new(&server, 2).await;
     let duel = Duel::started(&server).await;
     let tab = crate::harness::Dial::player(&server, &duel.a.id).session("second-tab").open().await;

@@ -31,7 +31,7 @@ pub(crate) async fn cluster(server: &Server, command: &[&str]) -> String {
 }
 
 /// Waits until a node that was started listens for its peers, at a place like `4=127.0.0.1:20000`.
-async fn listens(place: &str) {
+pub(crate) async fn listens(place: &str) {
     let (_, address) = place.split_once('=').expect("a place is an id and an address");
     let reach = || TcpStream::connect(address);
     eventually("its port for peers", reach, Result::is_ok).await.expect("reached");

@@ -4,13 +4,19 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use hyper::Method;
+
 use super::{on_folder, settled};
 use crate::control::{operate, refused, said};
 use crate::harness::cluster::Trio;
 use crate::harness::guests::{Callers, missing};
-use crate::harness::jwt::SECRET;
+use crate::harness::jwt::{SECRET, access};
+use crate::harness::ports::Port;
 use crate::harness::process::Options;
-use crate::harness::{Duel, Fighter, Server, eventually};
+use crate::harness::{Duel, Fighter, Http, Server, eventually, guest};
+use crate::members::{cluster, listens};
+use crate::reports::surrender;
+use crate::tokens::{by, verify};
 
 fn path(file: &Path) -> &str {
     file.to_str().expect("a temporary folder has a plain path")
@@ -101,6 +107,50 @@ async fn a_backup_of_a_live_cluster_starts_a_new_one_and_its_battles_go_on() {
     duel.b.attack().await;
     duel.a.message_after(asked, "TURN_END").await;
     Duel::paired(&trio.nodes[0]).await.ready().await;
+}
+
+#[tokio::test]
+async fn a_restored_cluster_knows_who_logged_out_and_what_was_fought_and_grows() {
+    let trio = Trio::start().await;
+    let id = guest(&trio.nodes[0]).await;
+    let [left, stayed] = ["left", "stayed"].map(|token| access(&id, token));
+    let logout = by(&left, &trio.nodes[0], Method::POST, "/api/v1/auth/logout").send().await;
+    assert_eq!(logout.status, 200);
+    let duel = Duel::paired(&trio.nodes[1]).await;
+    duel.ready().await;
+    duel.attack_once(-1).await;
+    surrender(&duel.a, &duel.b).await;
+    settled(&trio.nodes).await;
+    let battles = format!("/api/v1/players/{}/battles", duel.a.id);
+    let report = Http::get(&trio.nodes[0], &battles).send().await.json()["data"][0].clone();
+    assert_eq!(report["battle_result"], "player_b_wins", "{report}");
+
+    let place = tempfile::tempdir().expect("make a folder");
+    let file = place.path().join("one.backup");
+    said(&operate(&trio.nodes[0], &["backup", "--to", path(&file)]).await);
+    drop(trio);
+    let ports = [Port::take(), Port::take(), Port::take()];
+    // The ids of the old nodes are used up, but for the one that the folder is made for.
+    let at = |id: usize| format!("127.0.0.1:{}", ports[id % 3].number);
+    let node = |id: usize| lone(id as u64).env("PEER_BIND", &at(id));
+    let mut first = restored(&file, 1, node(1)).await;
+    first.restart().await;
+    let peers = |id: usize| format!("1={},{id}={}", at(1), at(id));
+    let mut nodes = [5, 6].map(|id| node(id).env("PEERS", &peers(id)).launch());
+    for (joining, id) in nodes.iter_mut().zip(5..) {
+        let place = format!("{id}={}", at(id));
+        listens(&place).await;
+        cluster(&first, &["add", &place]).await;
+        joining.until_ready().await;
+        cluster(&first, &["promote", &id.to_string()]).await;
+    }
+    first.kill9();
+    for node in &nodes {
+        let counts = || async { (verify(&left, node).await, verify(&stayed, node).await) };
+        eventually("what tokens count", counts, |counts| *counts == (401, 200)).await;
+        assert_eq!(Http::get(node, &battles).send().await.json()["data"][0], report);
+    }
+    Duel::paired(&nodes[0]).await.ready().await;
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@ use super::{cluster, join, listens, voters};
 use crate::control::{operate, refused};
 use crate::harness::Server;
 use crate::harness::cluster::Trio;
+use crate::harness::jwt::SECRET;
 use crate::harness::ports::Port;
+use crate::harness::process::Options;
 
 /// A command of `cluster` is refused with this code, and with this text.
 async fn refuses(server: &Server, command: &[&str], code: &str, text: &str) {
@@ -80,6 +82,26 @@ async fn without_a_majority_a_change_is_unknown_or_not_done_and_says_so() {
     assert!(why.contains("(UNKNOWN)") || why.contains("(QUORUM_LOST)"), "{why}");
     trio.restart_dead().await;
     assert_eq!(voters(&trio.nodes[leader]).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_know_where_it_is_reached_takes_nobody_in() {
+    let port = Port::take();
+    let options = Options::default()
+        .production()
+        .env("JWT_SECRET", SECRET)
+        .env("CLUSTER_SECRET", "a secret of three nodes");
+    // On all addresses, of which none is better than another.
+    let lone = options
+        .env("BIND_HOST", "0.0.0.0")
+        .env("PEER_BIND", &format!("0.0.0.0:{}", port.number))
+        .start()
+        .await;
+    let mut trio = Trio::start().await;
+    let newcomer = trio.newcomer(4);
+    let _joining = newcomer.options.launch();
+    listens(&newcomer.place).await;
+    refuses(&lone, &["add", &newcomer.place], "NO_ADDRESS", "give it PEERS").await;
 }
 
 #[tokio::test]
