@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 
 const NETWORK = '10.78.0'
 const UID = 10001
-const SPACES = `serverv2-${process.pid}`
+const SPACES = process.env.COMPOSE_PROJECT_NAME
 const { services } = JSON.parse(readFileSync(process.env.COMPOSE_JSON, 'utf8'))
 const dockerfile = readFileSync(new URL('../../Dockerfile', import.meta.url), 'utf8')
 
@@ -64,10 +64,12 @@ class Place {
   }
 
   inside(command) {
-    const user = ['setpriv', '--reuid', UID, '--regid', UID, '--clear-groups', '--bounding-set', '-all', '--inh-caps', '-all', '--no-new-privs']
+    const user = ['--reuid', UID, '--regid', UID, '--clear-groups', '--bounding-set', '-all', '--inh-caps', '-all', '--no-new-privs']
+    // It ends with this test, however that ends.
+    const owned = ['setpriv', '--pdeathsig', 'KILL', ...(this.isGame ? user.map(String) : [])]
     const files = services[this.name].ulimits?.nofile
     const limit = files ? ['prlimit', `--nofile=${files}`] : []
-    return ['netns', 'exec', this.space, ...limit, ...(this.isGame ? user.map(String) : []), ...command]
+    return ['netns', 'exec', this.space, ...limit, ...owned, ...command]
   }
 
   start() {

@@ -32,11 +32,15 @@ finish() {
     local status=$?
     trap - EXIT INT TERM
     [[ -n ${engine:-} ]] && bash tests/compose/engine.sh stop "$work/engine"
+    ip netns list | grep -o "^$COMPOSE_PROJECT_NAME-[a-z0-9]*" | while read -r space; do
+        ip netns del "$space"
+        rm -rf "/etc/netns/$space"
+    done
     rm -rf "$work"
     exit "$status"
 }
 trap finish EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT PIPE TERM
 
 engine=
 if [[ ${COMPOSE_TEST:-containers} == containers ]]; then
