@@ -28,8 +28,10 @@ use tracing::debug;
 use self::figures::Count;
 pub use self::figures::Figures;
 use self::local::{Incoming, LocalDelivery, LocalQueue};
+pub(crate) use self::notice::condition_question;
 pub use self::notice::{Announcement, DATA_BYTES_MAX, To};
 use self::notice::{Asked, Notice, Order, asked, count_question};
+use crate::balance::LocalCondition;
 use crate::config::AnnounceSettings;
 use crate::gateway::Gateway;
 use crate::redis::subscriber::{self, Wanted};
@@ -88,12 +90,14 @@ struct NodeInterop {
 }
 
 impl Announcer {
-    /// Begins to hear what other nodes, and Node processes where they may, have to say.
+    /// Begins to hear what other nodes, and Node processes where they may, have to say; answers also how this node
+    /// is.
     pub fn start(
         cluster: &Cluster,
         gateway: &Gateway,
         redis: Option<Redis>,
         settings: &AnnounceSettings,
+        condition: Arc<LocalCondition>,
     ) -> Arc<Self> {
         let id = cluster.id().unwrap_or_default();
         let uid = keys::node_uid(id);
@@ -130,6 +134,7 @@ impl Announcer {
                 if taken { TAKEN } else { NOT_TAKEN }.to_vec()
             }
             Some(Asked::Count) => sessions.count().to_string().into_bytes(),
+            Some(Asked::Condition) => condition.answer(),
             None => Vec::new(),
         }));
         Arc::new(Self {

@@ -1,18 +1,20 @@
 //! Every part of a running server, by name. Handlers get an `Arc<App>` and nothing else.
 
+mod readiness;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use serverv2_machine::{Clocks, NodeId, PackRef};
 use serverv2_raft::{Cluster, ClusterSecret, NodeConfig};
-use tokio::sync::watch;
 use tokio::time::sleep;
 
+pub use self::readiness::{LocalReadiness, State};
 use crate::announce::Announcer;
 use crate::auth::{CodeKey, SecretError, TokenKeys, signing_secret};
+use crate::balance::{Balance, Instance, LocalCondition};
 use crate::battle::engines::{Engines, EnginesError};
 use crate::config::{MailProvider, Mode, Settings};
-use crate::cpu::{self, Cpu};
 use crate::gateway::{ANSWER_PATIENCE, Door, EventRate, Gateway, GatewaySettings};
 use crate::mail::{MailSetupError, Mailer};
 use crate::metrics::LocalMetrics;
@@ -20,7 +22,7 @@ use crate::net::LocalConnections;
 use crate::records::{self, OpenError, Records};
 use crate::redis::blacklist::Blacklist;
 use crate::redis::mirror::{ForeignMirror, Mirror, MirrorSettings};
-use crate::redis::registry::{Condition, Instance, Registration};
+use crate::redis::registry::{Member, Registration};
 use crate::redis::{Address, BadAddress, Redis};
 use crate::reports::{self, LocalReports};
 use crate::rest::{BodyBudget, LocalStats, RateLimits};
@@ -94,6 +96,10 @@ pub struct App {
     pub mirror: Option<Arc<Mirror>>,
     /// This node's place in its registry.
     pub registration: Option<Registration>,
+    /// How this node is, for whoever balances.
+    pub condition: Arc<LocalCondition>,
+    /// How the others are, and which is the best for a new client.
+    pub balance: Arc<Balance>,
     /// Tells the sockets of all nodes.
     pub announcer: Arc<Announcer>,
     /// What this process does for battle reports.
@@ -166,9 +172,19 @@ impl App {
         let database = reports.database.clone();
         tokio::spawn(reports::keep(cluster.clone(), database, settings.reports.retention()));
         let rates = RateLimits::new(&settings.auth);
+        let condition =
+            LocalCondition::new(instance(&settings), &readiness, &gateway, connections.max());
+        let balance = Balance::start(&cluster, condition.clone());
+        let member = Member { node: settings.node_id, cluster: settings.cluster_name.clone() };
         let registration =
-            redis.as_ref().map(|redis| register(redis, &settings, &readiness, &gateway));
-        let announcer = Announcer::start(&cluster, &gateway, redis.clone(), &settings.announce);
+            redis.clone().map(|redis| Registration::start(redis, member, condition.clone()));
+        let announcer = Announcer::start(
+            &cluster,
+            &gateway,
+            redis.clone(),
+            &settings.announce,
+            condition.clone(),
+        );
         let app = Arc::new(Self {
             settings,
             cluster,
@@ -186,6 +202,8 @@ impl App {
             blacklist,
             mirror,
             registration,
+            condition,
+            balance,
             announcer,
             reports,
             stats: LocalStats::default(),
@@ -212,31 +230,13 @@ async fn open_mirror(
     Mirror::new(redis.clone(), cluster.clone(), mirror).await.map(Some)
 }
 
-/// Puts this node into the registry.
-fn register(
-    redis: &Redis,
-    settings: &Settings,
-    readiness: &Arc<LocalReadiness>,
-    gateway: &Arc<Gateway>,
-) -> Registration {
-    let instance = Instance {
+/// Who this node is, for clients and other services.
+fn instance(settings: &Settings) -> Instance {
+    Instance {
         id: settings.instance_id.clone(),
         host: settings.instance_host.clone(),
         port: settings.port,
-        node: settings.node_id,
-        cluster: settings.cluster_name.clone(),
-    };
-    let (readiness, gateway) = (readiness.clone(), Arc::downgrade(gateway));
-    let mut cpu = Cpu::default();
-    Registration::start(redis.clone(), instance, move || Condition {
-        status: readiness.registry_status(),
-        connections: gateway.upgrade().map_or(0, |gateway| gateway.socket_count()),
-        load: cpu.percent(cpu::used(), readiness.uptime()) / cores(),
-    })
-}
-
-fn cores() -> f64 {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64
+    }
 }
 
 fn ms(time: Duration) -> u64 {
@@ -304,104 +304,6 @@ async fn watch_readiness(app: Arc<App>) {
         }
         app.readiness.set_ready(can_serve(&app.cluster));
         sleep(READINESS_PERIOD).await;
-    }
-}
-
-/// Whether traffic should come to this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Not yet: the log is being replayed, or no leader is known.
-    Starting,
-    /// Yes.
-    Ready,
-    /// Not any more.
-    Draining,
-    /// Never again: the node was removed from its cluster.
-    Removed,
-}
-
-impl State {
-    /// As programs read it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Draining => "draining",
-            Self::Removed => "removed",
-        }
-    }
-}
-
-/// This process's [`State`], since when, and how long the process has been serving.
-pub struct LocalReadiness {
-    state: watch::Sender<(State, SystemTime)>,
-    started: (Instant, SystemTime),
-}
-
-impl Default for LocalReadiness {
-    fn default() -> Self {
-        let now = SystemTime::now();
-        Self { state: watch::Sender::new((State::Starting, now)), started: (Instant::now(), now) }
-    }
-}
-
-impl LocalReadiness {
-    /// The state and when it began.
-    pub fn now(&self) -> (State, SystemTime) {
-        *self.state.borrow()
-    }
-
-    /// Time since this process began to serve.
-    pub fn uptime(&self) -> Duration {
-        self.started.0.elapsed()
-    }
-
-    /// The state as the registry of instances names it (contract 7.1).
-    pub fn registry_status(&self) -> &'static str {
-        match self.now().0 {
-            State::Starting => "unhealthy",
-            State::Ready => "healthy",
-            State::Draining | State::Removed => "stopping",
-        }
-    }
-
-    /// When this process began to serve.
-    pub fn started(&self) -> SystemTime {
-        self.started.1
-    }
-
-    /// The node can serve, or can't for a while. Draining is for good.
-    pub fn set_ready(&self, ready: bool) {
-        self.change(if ready { State::Ready } else { State::Starting });
-    }
-
-    /// The node is being stopped.
-    pub fn drain(&self) {
-        self.change(State::Draining);
-    }
-
-    /// The node was removed from its cluster. All that can follow is that it is stopped.
-    pub fn remove(&self) {
-        self.change(State::Removed);
-    }
-
-    /// Waits until this state is reached.
-    pub async fn reached(&self, state: State) {
-        // The sender lives in `self`, so this can't end early.
-        let _ = self.state.subscribe().wait_for(|(now, _)| *now == state).await;
-    }
-
-    fn change(&self, to: State) {
-        self.state.send_if_modified(|(state, since)| {
-            let is_final =
-                *state == State::Draining || (*state == State::Removed && to != State::Draining);
-            if *state == to || is_final {
-                return false;
-            }
-            tracing::info!(from = ?state, ?to, "readiness changes");
-            (*state, *since) = (to, SystemTime::now());
-            true
-        });
     }
 }
 

@@ -90,6 +90,8 @@ pub struct Settings {
     pub instance_id: String,
     /// Host name of this node in answers to operators.
     pub instance_host: String,
+    /// Where HAProxy's agent checks are answered, if at all.
+    pub agent_bind: Option<SocketAddr>,
     /// Key under which access tokens are signed.
     pub jwt_secret: Option<Secret>,
     /// Tokens, and how often a client may ask.
@@ -159,6 +161,7 @@ impl Settings {
         must(self.node_id == 1, "NODE_ID must not be set, they are numbered from 1".into());
         must(self.peers.is_empty(), "PEERS must not be set".into());
         must(self.peer_bind.is_none(), "PEER_BIND must not be set".into());
+        must(self.agent_bind.is_none(), "AGENT_BIND must not be set".into());
         must(self.instance_id == "node-1", "CLUSTER_INSTANCE_ID must not be set".into());
         must(self.cluster_enabled, "CLUSTER_ENABLED must not be \"false\"".into());
         if problems.is_empty() { Ok(()) } else { Err(BadSettings(problems)) }
@@ -185,6 +188,7 @@ impl Settings {
             drain_period: Duration::ZERO,
             instance_id: String::new(),
             instance_host: String::new(),
+            agent_bind: None,
             jwt_secret: None,
             auth: AuthSettings::default(),
             raft_heartbeat: Duration::ZERO,
@@ -327,6 +331,13 @@ fn check_together(settings: &Settings, problems: &mut Vec<Problem>) {
             }
         }
         Mode::Dev | Mode::Run => {}
+    }
+    if let (Mode::Dev, Some(agent)) = (settings.mode, settings.agent_bind)
+        && !agent.ip().is_loopback()
+    {
+        problems.push(Problem::text(format!(
+            "AGENT_BIND is \"{agent}\": `dev` serves loopback addresses only (127.0.0.1, ::1)"
+        )));
     }
     peers::check(settings, problems);
     mail::check(&settings.mail, problems);

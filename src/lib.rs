@@ -6,6 +6,7 @@
 pub mod announce;
 pub mod app;
 pub mod auth;
+pub mod balance;
 pub mod battle;
 mod child;
 pub mod cli;

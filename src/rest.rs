@@ -18,6 +18,7 @@ use crate::config::Settings;
 
 mod announce;
 mod answers;
+mod assign;
 mod auth;
 mod body;
 mod cluster;
@@ -64,6 +65,7 @@ fn described_routes(app: &App) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::health))
         .routes(routes!(health::ready).with_state(app.readiness.clone()))
         .routes(routes!(cluster::status))
+        .routes(routes!(assign::assign))
         .routes(routes!(metrics::metrics))
         .routes(routes!(auth::create_guest))
         .routes(routes!(auth::check_player))

@@ -19,6 +19,8 @@ pub const DATA_BYTES_MAX: usize = NOTICE_BYTES_MAX - HEAD_BYTES_MAX;
 const NOTICE: u8 = b'n';
 /// How many sockets are there?
 const COUNT: u8 = b'c';
+/// How are you?
+const CONDITION: u8 = b'l';
 
 /// Whom an announcement is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -69,6 +71,8 @@ pub(super) enum Asked {
     Notice,
     /// How many sockets this node holds.
     Count,
+    /// How this node is.
+    Condition,
 }
 
 /// Question and answer for counting.
@@ -76,11 +80,17 @@ pub(super) fn count_question() -> Vec<u8> {
     vec![COUNT]
 }
 
+/// Question for how a node is; the answer is understood by `balance`.
+pub(crate) fn condition_question() -> Vec<u8> {
+    vec![CONDITION]
+}
+
 /// What a peer asks; `None`: nothing that is known here.
 pub(super) fn asked(bytes: &[u8]) -> Option<Asked> {
     match bytes {
         [NOTICE, ..] => Some(Asked::Notice),
         [COUNT] => Some(Asked::Count),
+        [CONDITION] => Some(Asked::Condition),
         _ => None,
     }
 }
@@ -132,6 +142,7 @@ mod tests {
             assert_eq!(Notice::decode(&bytes[..bytes.len() - 1]), None);
         }
         assert_eq!(asked(&count_question()), Some(Asked::Count));
+        assert_eq!(asked(&condition_question()), Some(Asked::Condition));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serverv2_raft::{StartError, StopReason};
 use tokio::net::TcpListener;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::app::{App, AppError, LocalReadiness, State};
+use crate::balance::{LocalCondition, agent};
 use crate::config::{Mode, Settings};
 use crate::control::{self, ControlSocket};
 use crate::net::LocalConnections;
@@ -62,6 +63,20 @@ async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError>
     settings.port = bound.port();
     let readiness = Arc::<LocalReadiness>::default();
     let connections = LocalConnections::new(connections_max);
+    let agent = match settings.agent_bind {
+        Some(wanted) => {
+            let listener = TcpListener::bind(wanted).await;
+            Some(listener.map_err(|error| ServeError::Listen(wanted, error))?)
+        }
+        None => None,
+    };
+    // Answers from the first moment to the last; what the node is like is known once it has started.
+    let condition = Arc::<OnceLock<Arc<LocalCondition>>>::default();
+    let agent = agent.map(|listener| {
+        let condition = condition.clone();
+        let line = move || agent::line(condition.get().map(|condition| condition.now()));
+        tokio::spawn(agent::serve(listener, line))
+    });
     let start = async {
         match App::start(settings.clone(), readiness.clone(), connections.clone()).await {
             Err(AppError::Cluster(StartError::Removed)) => {
@@ -76,6 +91,8 @@ async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError>
         started = while_starting(&listener, &connections, &readiness, &settings, start) => started?,
         () = signal.next() => return Ok(()),
     };
+    // Nobody else sets it.
+    let _ = condition.set(app.condition.clone());
     let (stop, drain) = (CancellationToken::new(), CancellationToken::new());
     // Before it says that it is ready: whoever reads that may give a command at once.
     let controlling = control(&app, drain.clone());
@@ -102,6 +119,9 @@ async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError>
     tokio::select! {
         () = ending => {}
         () = signal.overdue(&app.settings) => return Err(ServeError::Overdue),
+    }
+    if let Some(agent) = agent {
+        agent.abort();
     }
     info!("stopped");
     match broken {

@@ -23,6 +23,8 @@ pub struct AuthSettings {
     pub rate_auth: u32,
     /// Requests of one client to `/email` in a minute; 0: no limit.
     pub rate_email: u32,
+    /// Requests of one client to `/cluster/assign` in a minute; 0: no limit.
+    pub rate_assign: u32,
     /// Proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<Network>,
 }

@@ -128,8 +128,14 @@ pub static SETTINGS: &[Setting] = &[
             ((1..=255).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_graphic()))
                 .then(|| s.instance_host = v.to_owned())
         }),
-        "Host name of this node in /health, and for peers where neither PEERS nor PEER_BIND tells an \
-         address of it."),
+        "Host name of this node in /health and for clients that ask /api/v1/cluster/assign, and for peers where \
+         neither PEERS nor PEER_BIND tells an address of it."),
+    row("AGENT_BIND", "agent-bind", CLUSTER, Unset("none: nobody listens"),
+        text("an IP address and a port, like 0.0.0.0:9102", |s, v| {
+            v.parse().ok().map(|v| s.agent_bind = Some(v))
+        }),
+        "Where HAProxy's agent checks are answered: how much this node takes, and whether it is about to go. \
+         Whoever connects is told, and nothing is read."),
     row("ANNOUNCE_EVENTS", "announce-events", CLUSTER, Always("announcement"),
         text(EVENTS, |s, v| events(v).map(|v| s.announce.events = v)),
         "Events that admins may announce to sockets of all nodes."),
@@ -180,6 +186,9 @@ pub static SETTINGS: &[Setting] = &[
     row("RATE_LIMIT_EMAIL", "rate-limit-email", AUTH, ByMode { dev: "0", run: "20" },
         number(PER_MINUTE, 0, 1_000_000, |s, n| s.auth.rate_email = n as u32),
         "Requests that one client may send to /api/v1/email."),
+    row("RATE_LIMIT_ASSIGN", "rate-limit-assign", AUTH, ByMode { dev: "0", run: "60" },
+        number(PER_MINUTE, 0, 1_000_000, |s, n| s.auth.rate_assign = n as u32),
+        "Requests that one client may send to /api/v1/cluster/assign."),
     row("TRUST_PROXY", "trust-proxy", AUTH, Unset("none"),
         text("a comma-separated list of addresses and networks like 10.0.0.0/8", |s, v| {
             networks(v).map(|v| s.auth.trusted_proxies = v)

@@ -89,6 +89,7 @@ fn a_bad_value_is_refused_with_its_name_its_value_and_what_is_allowed() {
         ("NODE_ID", "0", "a whole number from 1 to 4294967295"),
         ("CLUSTER_ENABLED", "maybe", "true or false"),
         ("CLUSTER_NAME", "with space", "1 to 64 characters"),
+        ("AGENT_BIND", "9102", "an IP address and a port"),
         ("RAFT_HEARTBEAT_MS", "0", "(milliseconds)"),
         ("TURN_TIME_LIMIT", "0", "(seconds)"),
         ("EMAIL_PROVIDER", "sendgrid", "Amazon SES have SMTP relays"),
@@ -197,6 +198,7 @@ fn settings_of_one_node_are_refused_where_several_are_started() {
         (("PORT", "55534"), "PORT is \"55534\": allowed is at most 55533"),
         (("NODE_ID", "2"), "NODE_ID must not be set"),
         (("PEER_BIND", "127.0.0.1:1"), "PEER_BIND must not be set"),
+        (("AGENT_BIND", "127.0.0.1:1"), "AGENT_BIND must not be set"),
         (("PEERS", "1=127.0.0.1:1"), "PEERS must not be set"),
         (("CLUSTER_INSTANCE_ID", "mine"), "CLUSTER_INSTANCE_ID must not be set"),
         (("CLUSTER_ENABLED", "false"), "CLUSTER_ENABLED must not be"),
@@ -210,6 +212,9 @@ fn settings_of_one_node_are_refused_where_several_are_started() {
 fn dev_off_loopback_is_refused() {
     let text = refusal(Mode::Dev, &[("BIND_HOST", "0.0.0.0")], &SECRETS, None);
     assert!(text.contains("BIND_HOST is \"0.0.0.0\""), "{text}");
+    let text = refusal(Mode::Dev, &[("AGENT_BIND", "0.0.0.0:9102")], &SECRETS, None);
+    assert!(text.contains("AGENT_BIND is \"0.0.0.0:9102\""), "{text}");
+    assert!(with(Mode::Dev, &[("AGENT_BIND", "[::1]:9102")], &[], None).is_ok());
     assert!(with(Mode::Dev, &[("BIND_HOST", "::1")], &[], None).is_ok());
 }
 

@@ -83,6 +83,10 @@ pub(super) const NOTICES: Name = (
     "serverv2_notices",
     "What nodes tell each other about sockets, by what became of it here; lost ones once for each node that may not have heard",
 );
+pub(super) const ASSIGNMENTS: Name = (
+    "serverv2_assignments",
+    "Clients that have asked this node where to connect: an instance was named, or there was none",
+);
 pub(super) const MIRROR_WRITES: Name = (
     "serverv2_mirror_writes",
     "Keys of the mirror in Redis, by what became of them; refused: a newer one was there",

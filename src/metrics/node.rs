@@ -26,6 +26,7 @@ pub(super) struct NodeSample {
     reports_pending: u64,
     database_away: Option<bool>,
     notices: Vec<(&'static str, u64)>,
+    assigned: [(&'static str, u64); 2],
     redis: Option<RedisSample>,
     mirror: Option<(bool, Reading)>,
     redis_answers: Vec<(&'static str, HistogramCounts)>,
@@ -96,6 +97,7 @@ impl NodeSample {
                 .value,
             database_away: app.reports.database.as_ref().map(|it| it.is_away()),
             notices: app.announcer.figures().read().collect(),
+            assigned: app.balance.assigned(),
             redis: app.redis.as_ref().map(RedisSample::take),
             mirror: app.mirror.as_ref().map(|mirror| mirror.reading()),
             redis_answers: app
@@ -119,6 +121,7 @@ impl NodeSample {
         page.counters(names::REPORTS, "outcome", self.reports)?;
         page.gauge(names::REPORTS_PENDING, self.reports_pending)?;
         page.counters(names::NOTICES, "outcome", self.notices.iter().copied())?;
+        page.counters(names::ASSIGNMENTS, "outcome", self.assigned)?;
         if let Some(away) = self.database_away {
             page.gauge(names::DATABASE_AWAY, u64::from(away))?;
         }

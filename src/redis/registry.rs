@@ -5,6 +5,7 @@
 //! `FLUSHALL` or a restart of Redis. What is not written any more expires; ids without an instance are removed
 //! by those that live.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redis::cmd;
@@ -13,6 +14,7 @@ use tokio::time::sleep;
 use tracing::{debug, info};
 
 use super::{Operation, Redis, RedisError, keys};
+use crate::balance::{Condition, Health, Instance, LocalCondition};
 
 /// How often an instance says how it is.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -23,30 +25,13 @@ const SILENCE: Duration = Duration::from_secs(120);
 /// How often ids without an instance are removed.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// What does not change while the instance runs.
+/// What other services are told of it beside that.
 #[derive(Clone, Debug)]
-pub struct Instance {
-    /// Its name.
-    pub id: String,
-    /// Where clients reach it.
-    pub host: String,
-    /// Where clients reach it.
-    pub port: u16,
+pub struct Member {
     /// Number of the node in its cluster.
     pub node: u64,
     /// The cluster's name.
     pub cluster: String,
-}
-
-/// How it is at a moment.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Condition {
-    /// `starting`, `healthy`, `unhealthy` or `stopping`.
-    pub status: &'static str,
-    /// Sockets that it holds.
-    pub connections: usize,
-    /// Processor time that it takes, percent of all cores.
-    pub load: f64,
 }
 
 /// An instance that says how it is until it leaves.
@@ -58,13 +43,9 @@ pub struct Registration {
 
 impl Registration {
     /// Begins to say how it is.
-    pub fn start(
-        redis: Redis,
-        instance: Instance,
-        condition: impl FnMut() -> Condition + Send + 'static,
-    ) -> Self {
-        let id = instance.id.clone();
-        let keeping = tokio::spawn(keep(redis.clone(), instance, condition));
+    pub fn start(redis: Redis, member: Member, local: Arc<LocalCondition>) -> Self {
+        let id = local.instance().id.clone();
+        let keeping = tokio::spawn(keep(redis.clone(), member, local));
         Self { redis, id, keeping }
     }
 
@@ -84,16 +65,16 @@ async fn remove(redis: &Redis, id: &str) -> Result<(), RedisError> {
     redis.call(Operation::Registry, cmd("SREM").arg(set).arg(id)).await
 }
 
-async fn keep(redis: Redis, instance: Instance, mut condition: impl FnMut() -> Condition) {
-    let mut said: Option<(Instant, &'static str)> = None;
+async fn keep(redis: Redis, member: Member, local: Arc<LocalCondition>) {
+    let mut said: Option<(Instant, Health)> = None;
     let mut swept = Instant::now();
     let mut presence = redis.watch();
     loop {
-        let now = condition();
-        let due = said.is_none_or(|(at, status)| at.elapsed() >= HEARTBEAT || status != now.status);
+        let now = local.now();
+        let due = said.is_none_or(|(at, health)| at.elapsed() >= HEARTBEAT || health != now.health);
         if due {
-            match write(&redis, &instance, now).await {
-                Ok(()) => said = Some((Instant::now(), now.status)),
+            match write(&redis, &member, local.instance(), now).await {
+                Ok(()) => said = Some((Instant::now(), now.health)),
                 Err(error) => debug!(%error, "the registry was not told of this instance"),
             }
         }
@@ -111,16 +92,21 @@ async fn keep(redis: Redis, instance: Instance, mut condition: impl FnMut() -> C
     }
 }
 
-async fn write(redis: &Redis, it: &Instance, now: Condition) -> Result<(), RedisError> {
+async fn write(
+    redis: &Redis,
+    member: &Member,
+    it: &Instance,
+    now: Condition,
+) -> Result<(), RedisError> {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let metadata = serde_json::json!({
-        "version": env!("CARGO_PKG_VERSION"), "node": it.node, "cluster": it.cluster,
+        "version": env!("CARGO_PKG_VERSION"), "node": member.node, "cluster": member.cluster,
     });
     let key = keys::instance(redis.prefix(), &it.id);
     let mut hash = redis::pipe();
     hash.cmd("HSET").arg(&key).arg("id").arg(&it.id);
     hash.arg("host").arg(&it.host).arg("port").arg(it.port);
-    hash.arg("status").arg(now.status);
+    hash.arg("status").arg(now.health.name());
     hash.arg("lastHeartbeat").arg(u64::try_from(wall).unwrap_or(u64::MAX));
     hash.arg("connections").arg(now.connections);
     hash.arg("load").arg(format!("{:.1}", now.load));

@@ -71,6 +71,11 @@ impl ApiError {
         Self { status, message: message.into(), code, retry_after: None }
     }
 
+    /// The same request may be answered otherwise in so many seconds.
+    pub(super) fn repeatable_after(self, seconds: u32) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
     /// The first thing that is wrong with a body.
     pub(super) fn validation(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message, "VALIDATION_ERROR")
@@ -88,26 +93,22 @@ impl ApiError {
 
     /// Nobody can say now. It may have happened: with the same `Idempotency-Key` a retry is harmless.
     pub(super) fn unavailable() -> Self {
-        Self {
-            retry_after: Some(RETRY_AFTER_SECONDS),
-            ..Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "集群暂时不可用，请稍后重试",
-                "CLUSTER_UNAVAILABLE",
-            )
-        }
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "集群暂时不可用，请稍后重试",
+            "CLUSTER_UNAVAILABLE",
+        )
+        .repeatable_after(RETRY_AFTER_SECONDS)
     }
 
     /// The database can't be reached now. It may have happened, as above.
     fn no_database() -> Self {
-        Self {
-            retry_after: Some(RETRY_AFTER_SECONDS),
-            ..Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "数据库暂时不可用，请稍后重试",
-                "DATABASE_UNAVAILABLE",
-            )
-        }
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "数据库暂时不可用，请稍后重试",
+            "DATABASE_UNAVAILABLE",
+        )
+        .repeatable_after(RETRY_AFTER_SECONDS)
     }
 
     /// Why nobody can say whether there is such an account.

@@ -29,6 +29,7 @@ const CLIENTS_MAX: usize = 100_000;
 pub struct RateLimits {
     auth: Windows,
     email: Windows,
+    assign: Windows,
     refused: AtomicU64,
 }
 
@@ -38,6 +39,7 @@ impl RateLimits {
         Self {
             auth: Windows::new(settings.rate_auth),
             email: Windows::new(settings.rate_email),
+            assign: Windows::new(settings.rate_assign),
             refused: AtomicU64::new(0),
         }
     }
@@ -56,6 +58,8 @@ impl RateLimits {
             Some(&self.auth)
         } else if under("/api/v1/email") {
             Some(&self.email)
+        } else if path == "/api/v1/cluster/assign" {
+            Some(&self.assign)
         } else {
             None
         }
@@ -204,13 +208,21 @@ mod tests {
 
     #[test]
     fn each_router_is_known_by_its_root() {
-        let settings = AuthSettings { rate_auth: 1, rate_email: 2, ..AuthSettings::default() };
+        let settings =
+            AuthSettings { rate_auth: 1, rate_email: 2, rate_assign: 3, ..AuthSettings::default() };
         let limits = RateLimits::new(&settings);
         let limit = |path| limits.of(path).map(|windows| windows.limit);
         assert_eq!(limit("/api/v1/auth/create-guest"), Some(1));
         assert_eq!(limit("/api/v1/auth"), Some(1));
         assert_eq!(limit("/api/v1/email/bind"), Some(2));
-        for path in ["/api/v1/authors", "/health", "/api/v1/sessions/sessions/x", "/"] {
+        assert_eq!(limit("/api/v1/cluster/assign"), Some(3));
+        for path in [
+            "/api/v1/authors",
+            "/api/v1/cluster/announce",
+            "/health",
+            "/api/v1/sessions/sessions/x",
+            "/",
+        ] {
             assert_eq!(limit(path), None, "{path}");
         }
     }

@@ -7,6 +7,7 @@
 mod harness;
 
 mod announce;
+mod balance;
 mod battle;
 mod clocks;
 mod cluster;

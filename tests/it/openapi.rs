@@ -39,7 +39,8 @@ impl Round<'_> {
     }
 
     async fn of_the_node(&self) {
-        for path in ["/health", "/ready", "/cluster/status", "/metrics"] {
+        let assign = "/api/v1/cluster/assign";
+        for path in ["/health", "/ready", "/cluster/status", "/metrics", assign] {
             self.is(200, GET, path, bare()).await;
         }
     }
@@ -261,6 +262,7 @@ async fn what_is_answered_out_of_cluster_mode_is_described() {
     let server = Server::with("CLUSTER_ENABLED", "false")
         .env("RATE_LIMIT_AUTH", "5")
         .env("RATE_LIMIT_EMAIL", "2")
+        .env("RATE_LIMIT_ASSIGN", "1")
         .start()
         .await;
     let document = Document::of(&server).await;
@@ -269,10 +271,11 @@ async fn what_is_answered_out_of_cluster_mode_is_described() {
     }
     document.ask(&server, POST, "/api/v1/auth/create-guest", bare()).await;
     let operations = document.operations();
+    let roots = ["/api/v1/auth", "/api/v1/email", "/api/v1/cluster/assign"];
     let limited = operations
         .iter()
         .filter_map(|named| named.split_once(' '))
-        .filter(|(_, path)| path.starts_with("/api/v1/auth") || path.starts_with("/api/v1/email"));
+        .filter(|(_, path)| roots.iter().any(|root| path.starts_with(root)));
     let limited: Vec<_> = limited.collect();
     // The first round spends what is allowed; whatever else is wrong with a request counts as well.
     for round in 0..2 {
@@ -298,6 +301,8 @@ async fn what_a_node_without_a_majority_answers_is_described() {
     for path in ["/health", "/cluster/status"] {
         document.ask(server, GET, path, bare()).await;
     }
+    let assign = || document.ask(server, GET, "/api/v1/cluster/assign", bare());
+    eventually("no instance", assign, |it| it.status == 503).await;
     let rename = with(&json!({"playerId": id, "name": "Ann"}));
     let rename = document.ask(server, PUT, "/api/v1/auth/update-player-name", rename).await;
     assert_eq!(rename.status, 503);

@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -10,12 +11,16 @@ import { freePorts } from './server.mjs'
 const START_DEADLINE_MS = 10_000
 const CHECK_PERIOD = '100ms'
 
-/** Starts it; gives its URL and a function that ends it. */
-export async function startBalancer(nodes) {
+/**
+ * Starts it; gives its URL, a function that tells how it sees each node, and one that ends it. Without `asksReady` it
+ * knows what the nodes' agents say and nothing else.
+ */
+export async function startBalancer(nodes, { asksReady = true } = {}) {
   const [port] = await freePorts(1)
   const folder = await mkdtemp(join(tmpdir(), 'serverv2-js-'))
   const path = join(folder, 'haproxy.cfg')
-  await writeFile(path, await configuration(nodes, port))
+  const socket = join(folder, 'socket')
+  await writeFile(path, await configuration(nodes, port, socket, asksReady))
   // Debian keeps it out of the path of ordinary users.
   const env = { PATH: `${process.env.PATH}:/usr/sbin` }
   const child = spawn('haproxy', ['-db', '-f', path], { env, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -36,7 +41,7 @@ export async function startBalancer(nodes) {
   ended.then(how => (gone = how))
   for (const deadline = Date.now() + START_DEADLINE_MS; ; ) {
     const ready = await fetch(`${url}/ready`).then(answer => answer.ok, () => false)
-    if (ready) return { url, stop }
+    if (ready) return { url, stop, servers: () => servers(socket) }
     if (gone || Date.now() > deadline) {
       await stop()
       throw new Error(`the balancer did not start: ${gone ?? 'nobody is ready'}\n${log}`)
@@ -45,17 +50,36 @@ export async function startBalancer(nodes) {
   }
 }
 
+/** Each node as it sees it, by name: the row of its statistics. */
+async function servers(path) {
+  const socket = connect(path)
+  socket.end('show stat\n')
+  let text = ''
+  for await (const piece of socket) text += piece
+  const [head, ...rows] = text.replace('# ', '').trim().split('\n').map(row => row.split(','))
+  const named = rows.map(row => Object.fromEntries(head.map((name, at) => [name, row[at]])))
+  const nodes = named.filter(row => row.pxname === 'nodes' && row.svname !== 'BACKEND')
+  return Object.fromEntries(
+    nodes.map(({ svname, status, weight, scur, stot, agent_status: agent }) => [
+      svname,
+      { status, weight: Number(weight), current: Number(scur), total: Number(stot), agent },
+    ]),
+  )
+}
+
 /** The recommended one with these nodes in the places of its own. */
-async function configuration(nodes, port) {
+async function configuration(nodes, port, socket, asksReady) {
   const text = await readFile(new URL('../../docs/haproxy.cfg', import.meta.url), 'utf8')
   const replace = (text, from, to) => {
     if (!text.includes(from)) throw new Error(`docs/haproxy.cfg has no "${from}"`)
     return text.replace(from, to)
   }
   const addressed = nodes.reduce(
-    (text, node, at) => replace(text, `game${at + 1}:8102`, new URL(node.url).host),
+    (text, node, at) => replace(text, `game${at + 1}:8102`, `${new URL(node.url).host} agent-port ${node.agent}`),
     replace(text, 'bind :8080', `bind 127.0.0.1:${port}`),
   )
-  const quick = replace(addressed, 'inter 500ms', `inter ${CHECK_PERIOD}`)
-  return replace(quick, 'fd-hard-limit 100000', 'fd-hard-limit 2000')
+  const checks = 'default-server check inter 500ms fall 2 rise 1'
+  const checked = replace(addressed, checks, asksReady ? checks.replace('500ms', CHECK_PERIOD) : '')
+  const quick = replace(checked, 'agent-inter 500ms', `agent-inter ${CHECK_PERIOD}`)
+  return replace(quick, 'fd-hard-limit 100000', `fd-hard-limit 2000\n    stats socket ${socket} mode 600 level user`)
 }

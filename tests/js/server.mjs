@@ -19,7 +19,7 @@ export async function startServer(env = {}) {
     return { url: process.env.SERVERV2_URL, stop: async () => {} }
   }
   const folder = await mkdtemp(join(tmpdir(), 'serverv2-js-'))
-  const node = new Node(['dev', '--port', '0', '--data-dir', folder], env)
+  const node = new Node(['dev', '--port', '0', '--data-dir', folder], undefined, env)
   const stop = async () => {
     await node.kill()
     await rm(folder, { recursive: true, force: true })
@@ -36,16 +36,18 @@ export async function startServer(env = {}) {
 /** Starts three nodes of one cluster; gives them and a function that ends them. */
 export async function startCluster(env = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'serverv2-js-'))
-  const ports = await freePorts(6)
+  const ports = await freePorts(9)
   const peers = [1, 2, 3].map(id => `${id}=127.0.0.1:${ports[id - 1]}`).join(',')
   const nodes = [1, 2, 3].map(id => {
     // Its clients come back to the address they know, so the port stays the same.
     const args = ['run', '--port', String(ports[id + 2]), '--data-dir', join(folder, `node-${id}`)]
-    return new Node(args, {
+    const agent = ports[id + 5]
+    return new Node(args, agent, {
       NODE_ID: String(id),
       PEERS: peers,
       PEER_BIND: `127.0.0.1:${ports[id - 1]}`,
       BIND_HOST: '127.0.0.1',
+      AGENT_BIND: `127.0.0.1:${agent}`,
       JWT_SECRET: 'a secret for tokens',
       // All clients of a test have one address.
       RATE_LIMIT_AUTH: '0',
@@ -73,8 +75,10 @@ class Node {
   #ended
   #log = []
 
-  constructor(args, env) {
+  /** `agent` is the port on which it answers HAProxy's agent checks. */
+  constructor(args, agent, env) {
     this.args = args
+    this.agent = agent
     this.env = env
     process.once('exit', () => this.#child?.kill('SIGKILL'))
   }

@@ -31,6 +31,7 @@ fn node(at: usize, ports: &[Port], address: impl Fn(usize, usize) -> String) -> 
         // All clients of a test have one address.
         .env("RATE_LIMIT_AUTH", "0")
         .env("RATE_LIMIT_EMAIL", "0")
+        .env("RATE_LIMIT_ASSIGN", "0")
         .env("CLUSTER_SECRET", "a secret of three nodes")
 }
 
