@@ -15,6 +15,7 @@ mod fuzz;
 mod heartbeat;
 mod inbox;
 mod matchmaking;
+mod revoked;
 pub(crate) mod socket;
 mod state;
 mod transport;
@@ -181,6 +182,10 @@ impl Gateway {
             sessions.clone(),
             delivered.clone(),
         ));
+        if let Some(blacklist) = blacklist.clone() {
+            let watched = (sessions.clone(), blacklist);
+            tokio::spawn(revoked::watch(cluster.clone(), watched, delivered.clone()));
+        }
         let counters = Arc::<Counters>::default();
         let (cutter, to_close) = Cutter::new(counters.clone());
         let places = Arc::new(Semaphore::new(settings.sockets_max));

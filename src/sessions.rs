@@ -144,7 +144,8 @@ impl LocalSessions {
     /// All sockets of this node whose player proved by such a token to be himself.
     pub(crate) fn with_token(&self, such: impl Fn(TokenId) -> bool) -> Vec<Arc<LocalSocket>> {
         let tables = self.tables.read();
-        tables.sockets.values().filter(|socket| socket.token.is_some_and(&such)).cloned().collect()
+        let is_such = |socket: &LocalSocket| socket.token.is_some_and(|held| such(held.id));
+        tables.sockets.values().filter(|socket| is_such(socket)).cloned().collect()
     }
 
     /// How many sockets this node holds.

@@ -130,7 +130,8 @@ impl Dispatcher {
     fn dismiss_revoked(&self) {
         let held = self.sessions.with_token(|_| true);
         let revoked = self.cluster.read(|machine, _| {
-            let revoked = |it: &Arc<LocalSocket>| it.token.is_some_and(|t| machine.is_revoked(t));
+            let revoked =
+                |it: &Arc<LocalSocket>| it.token.is_some_and(|held| machine.is_revoked(held.id));
             held.into_iter().filter(revoked).collect::<Vec<_>>()
         });
         revoked.value.iter().for_each(|socket| socket.dismiss(Cut::Revoked));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::extract::Query;
 use serde::Deserialize;
-use serverv2_machine::{Player, PlayerId, TokenId};
+use serverv2_machine::{Player, PlayerId};
 use serverv2_raft::Cluster;
 use socketioxide::extract::SocketRef;
 use tokio::sync::watch;
@@ -15,9 +15,10 @@ use tracing::warn;
 
 use super::Gateway;
 use super::counters::Cut;
-use super::socket::LocalSocket;
+use super::socket::{HeldToken, LocalSocket};
 use super::wire::{HandshakeAuth, HandshakeError};
 use crate::auth::{self, Refused};
+use crate::random;
 use crate::sessions::LocalSessions;
 
 /// Without word from a majority for this long, a node lets go of who is here by token: other nodes
@@ -41,7 +42,7 @@ pub(super) struct Identity {
     /// The session id that the client chose.
     pub(super) session: Option<String>,
     /// The token by which the player proved to be himself.
-    pub(super) token: Option<TokenId>,
+    pub(super) token: Option<HeldToken>,
 }
 
 impl Gateway {
@@ -69,7 +70,8 @@ impl Gateway {
             if claims.player != player {
                 return Err(HandshakeError::TokenMismatch);
             }
-            Some(claims.token)
+            let expires_ms = random::wall_ms().saturating_add(claims.remaining_ms);
+            Some(HeldToken { id: claims.token, expires_ms })
         } else {
             None
         };
@@ -79,7 +81,7 @@ impl Gateway {
     /// Whether this socket, which is in the table now, may stay; if not, it is made to go.
     pub(super) fn may_stay(&self, socket: &LocalSocket) -> bool {
         let Some(token) = socket.token else { return true };
-        match auth::still_counts(&self.cluster, token) {
+        match auth::still_counts(&self.cluster, token.id) {
             Ok(()) => return true,
             Err(Refused::Unsure) => socket.cut(Cut::Isolated),
             Err(Refused::Revoked | Refused::Invalid) => socket.dismiss(Cut::Revoked),

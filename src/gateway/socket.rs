@@ -26,6 +26,15 @@ use crate::battle::host::Audience;
 use crate::battle::message::OnWire;
 use crate::battle::view::BattleView;
 
+/// A token by which a player has proved to be himself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeldToken {
+    /// Which.
+    pub(crate) id: TokenId,
+    /// When its signature is good no longer, milliseconds since 1970.
+    pub(crate) expires_ms: u64,
+}
+
 /// Who was let in.
 pub(crate) struct Visitor {
     /// Whose connection it is.
@@ -35,7 +44,7 @@ pub(crate) struct Visitor {
     /// Whether the client chose its session id.
     pub(crate) chosen: bool,
     /// The token by which its player proved to be himself.
-    pub(crate) token: Option<TokenId>,
+    pub(crate) token: Option<HeldToken>,
 }
 
 /// A socket held by this node.
@@ -49,7 +58,7 @@ pub(crate) struct LocalSocket {
     /// Whether the client chose its session id.
     pub(crate) chosen: bool,
     /// The token by which its player proved to be himself.
-    pub(crate) token: Option<TokenId>,
+    pub(crate) token: Option<HeldToken>,
     io: SocketRef,
     cutter: Cutter,
     pulse: Arc<Pulse>,

@@ -3,12 +3,14 @@
 //! What this cluster revokes is decided in the log and written here for other services: at once by whoever was
 //! asked, and all of it by the leader whenever a Redis has come back or another node leads. What other services
 //! revoke is looked up here, remembered for [`FRESH_FOR`], and put into the log as soon as somebody comes with
-//! such a token: from then on it holds without Redis, too. While Redis is away the log alone decides.
+//! such a token, or is found to be connected by one (`gateway/revoked.rs`): from then on it holds without Redis, too.
+//! While Redis is away the log alone decides.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures::future::try_join_all;
 use parking_lot::Mutex;
 use redis::{Pipeline, cmd};
 use serverv2_machine::{LogTime, TokenId};
@@ -28,7 +30,11 @@ const LOOK: Duration = Duration::from_millis(500);
 const SWEEP: Duration = Duration::from_secs(600);
 /// Revocations written at once.
 const BATCH: usize = 200;
-/// Pause between two of them.
+/// Tokens that may be asked for in one go.
+pub(crate) const PAGE: usize = 200;
+/// Of these, so many at once where each is asked for alone.
+const AT_ONCE: usize = 16;
+/// Pause between two writes.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// See the module's text.
@@ -62,6 +68,38 @@ impl Blacklist {
                 false
             }
         }
+    }
+
+    /// Which of these somebody has put there: one command for all of them where there is one server, and none of them is
+    /// looked at one by one unless it says that there is one. At most [`PAGE`] of them.
+    pub(crate) async fn those_of(&self, page: &[TokenId]) -> Result<Vec<TokenId>, RedisError> {
+        let key = |token| keys::revoked(self.redis.prefix(), token);
+        if !self.is_spread() {
+            let mut all = cmd("EXISTS");
+            for token in page {
+                all.arg(key(token));
+            }
+            let count: usize = self.redis.call(Operation::Blacklist, &all).await?;
+            if count == 0 {
+                return Ok(Vec::new());
+            }
+        }
+        let mut revoked = Vec::new();
+        for some in page.chunks(AT_ONCE) {
+            let asking = some.iter().map(|token| async move {
+                let mut one = cmd("EXISTS");
+                let asked = self.redis.call(Operation::Blacklist, one.arg(key(token)));
+                Ok((*token, asked.await?))
+            });
+            let told: Vec<(TokenId, bool)> = try_join_all(asking).await?;
+            revoked.extend(told.into_iter().filter(|(_, there)| *there).map(|(token, _)| token));
+        }
+        Ok(revoked)
+    }
+
+    /// Each key of a Redis Cluster may be in another slot.
+    fn is_spread(&self) -> bool {
+        self.redis.info().is_some_and(|info| info.cluster)
     }
 
     fn remember(&self, token: TokenId, now: Instant, revoked: bool) {
@@ -119,9 +157,7 @@ impl Blacklist {
         let revoked: Vec<(TokenId, LogTime)> =
             cluster.read(|machine, _| machine.revocations().collect()).value;
         let now = cluster.log_time();
-        let spread = self.redis.info().is_some_and(|info| info.cluster);
-        // Each key of a Redis Cluster may be in another slot.
-        let batch = if spread { 1 } else { BATCH };
+        let batch = if self.is_spread() { 1 } else { BATCH };
         for some in revoked.chunks(batch) {
             let mut pipeline = redis::pipe();
             for (token, end) in some {

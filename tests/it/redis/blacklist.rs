@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use hyper::Method;
 
+use super::several::Servers;
 use crate::harness::cluster::Trio;
 use crate::harness::eventually;
-use crate::harness::redis::Redis;
-use crate::tokens::{Holder, by, refresh, refusal, verify, wanting_tokens};
+use crate::harness::process::Options;
+use crate::harness::redis::{Redis, ThreeMasters};
+use crate::tokens::{Holder, by, is_dismissed, refresh, refusal, verify, wanting_tokens};
 
 async fn trio(redis: &Redis) -> Trio {
     Trio::start_with(|_, options| wanting_tokens(options).env("REDIS_URL", redis.url())).await
@@ -73,6 +75,66 @@ async fn a_logout_is_told_to_other_services_also_when_their_redis_was_away_or_ha
     until_revoked(&redis, &ann.access).await;
 }
 
+/// What another service does to revoke a token.
+fn revoke(redis: &impl Servers, token: &str) {
+    let key = key(token);
+    let fields = [("jti", jti(token).as_str()), ("reason", "kicked")]
+        .map(|(name, value)| [name, value].map(str::to_owned));
+    let () = redis.about(&key, redis::cmd("HSET").arg(&key).arg(fields.concat()));
+}
+
+#[tokio::test]
+async fn who_is_connected_is_dismissed_everywhere_when_another_service_revokes_his_token() {
+    let mut redis = Redis::start().await;
+    let trio = trio(&redis).await;
+    let (ann, bob) = (Holder::of(&trio.nodes[0]).await, Holder::of(&trio.nodes[0]).await);
+    let mut of_ann = Vec::new();
+    let mut of_bob = Vec::new();
+    for node in &trio.nodes {
+        of_ann.push(ann.dial(node).session(&format!("at-{}", node.pid())).open().await);
+        of_bob.push(bob.dial(node).session(&format!("at-{}", node.pid())).open().await);
+    }
+    for client in of_ann.iter().chain(&of_bob) {
+        client.settle().await;
+    }
+    revoke(&redis, &ann.access);
+    for client in &of_ann {
+        is_dismissed(client).await;
+    }
+    redis.kill();
+    for node in &trio.nodes {
+        let known = || verify(&ann.access, node);
+        eventually("a refusal without Redis", known, |status| *status == 401).await;
+    }
+    for client in &of_bob {
+        client.settle().await;
+    }
+
+    redis.start_again().await;
+    redis.pause();
+    for client in &of_bob {
+        client.settle().await;
+    }
+    redis.unpause();
+    revoke(&redis, &bob.access);
+    for client in &of_bob {
+        is_dismissed(client).await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_connected_is_dismissed_also_where_a_redis_cluster_has_the_blacklist() {
+    let redis = ThreeMasters::start().await;
+    let server = wanting_tokens(Options::default()).env("REDIS_URL", &redis.url()).start().await;
+    let (ann, bob) = (Holder::of(&server).await, Holder::of(&server).await);
+    let clients = (ann.dial(&server).open().await, bob.dial(&server).open().await);
+    clients.0.settle().await;
+    clients.1.settle().await;
+    revoke(&redis, &ann.access);
+    is_dismissed(&clients.0).await;
+    clients.1.settle().await;
+}
+
 #[tokio::test]
 async fn what_another_service_has_revoked_counts_nowhere_any_more_with_and_without_redis() {
     let mut redis = Redis::start().await;
@@ -81,14 +143,7 @@ async fn what_another_service_has_revoked_counts_nowhere_any_more_with_and_witho
     for node in &trio.nodes {
         assert_eq!(verify(&ann.access, node).await, 200);
     }
-    let () = redis.ask(
-        redis::cmd("HSET")
-            .arg(key(&ann.access))
-            .arg("jti")
-            .arg(jti(&ann.access))
-            .arg("reason")
-            .arg("kicked"),
-    );
+    revoke(&redis, &ann.access);
     let at_the_first = || verify(&ann.access, &trio.nodes[0]);
     eventually("a refusal", at_the_first, |status| *status == 401).await;
     redis.kill();
