@@ -21,7 +21,7 @@ use crate::metrics::LocalMetrics;
 use crate::net::LocalConnections;
 use crate::records::{self, OpenError, Records};
 use crate::redis::blacklist::Blacklist;
-use crate::redis::mirror::{ForeignMirror, Mirror, MirrorSettings};
+use crate::redis::mirror::{ForeignMirror, Mirror, MirrorSettings, Signer};
 use crate::redis::registry::{Member, Registration};
 use crate::redis::{Address, BadAddress, Redis};
 use crate::reports::{self, LocalReports};
@@ -147,7 +147,11 @@ impl App {
         if let Some(blacklist) = blacklist.clone() {
             tokio::spawn(blacklist.keep(cluster.clone()));
         }
-        let mirror = match open_mirror(redis.as_ref(), &cluster, &settings).await {
+        let signer = settings
+            .redis
+            .session_tokens
+            .then(|| Signer { keys: tokens.clone(), records: records.clone() });
+        let mirror = match open_mirror(redis.as_ref(), &cluster, &settings, signer).await {
             Ok(mirror) => mirror,
             Err(error) => {
                 cluster.shutdown().await;
@@ -220,12 +224,14 @@ async fn open_mirror(
     redis: Option<&Redis>,
     cluster: &Cluster,
     settings: &Settings,
+    signer: Option<Signer>,
 ) -> Result<Option<Arc<Mirror>>, ForeignMirror> {
     let Some(redis) = redis else { return Ok(None) };
     let mirror = MirrorSettings {
         instance: settings.instance_id.clone(),
         takeover: settings.redis.mirror_takeover,
         sweep: settings.redis.mirror_sweep,
+        signer,
     };
     Mirror::new(redis.clone(), cluster.clone(), mirror).await.map(Some)
 }

@@ -24,6 +24,8 @@ pub struct RedisSettings {
     pub mirror_takeover: bool,
     /// How often all keys of the mirror are written again.
     pub mirror_sweep: Duration,
+    /// Whether logins are told with their tokens.
+    pub session_tokens: bool,
 }
 
 impl RedisSettings {

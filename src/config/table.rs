@@ -266,6 +266,10 @@ pub static SETTINGS: &[Setting] = &[
     row("REDIS_TIMEOUT_MS", "redis-timeout-ms", REDIS, Always("200"),
         number(MS, 10, 10_000, |s, n| s.redis.timeout = Duration::from_millis(n)),
         "Who has not answered after so long is taken for dead."),
+    row("REDIS_SESSION_TOKENS", "redis-session-tokens", REDIS, Always("false"),
+        Kind::Switch { put: |s, v| s.redis.session_tokens = v },
+        "Whether session:* has the tokens themselves, as at the existing server, and not only their ids. Whoever can \
+         read that Redis, its replicas or its backups can then act as any player who is logged in."),
     row("NODE_INTEROP", "node-interop", REDIS, Always("false"),
         Kind::Switch { put: |s, v| s.announce.node_interop = v },
         "Whether Node processes with @socket.io/redis-emitter or @socket.io/redis-adapter at this Redis are \

@@ -7,8 +7,9 @@
 //! empty restart) and when names were lost, and at intervals, since keys may also vanish or come one by one. After
 //! each projection keys without a thing are removed.
 //!
-//! Logins (`session:*`) are written the same way: each player's five newest, without the tokens themselves, until they
-//! expire.
+//! Logins (`session:*`) are written the same way: each player's five newest, without the tokens themselves unless the
+//! operator wants them there (`signed`), until they expire. When one began is not in the log: it is what Redis was
+//! told first, and, if Redis has lost that, when its newest tokens were given.
 //!
 //! A battle's state is known where it is played: its home writes that field (`battles`).
 
@@ -17,6 +18,7 @@ mod figures;
 mod marks;
 mod project;
 mod scripts;
+mod signed;
 mod sweep;
 mod writer;
 
@@ -37,6 +39,7 @@ pub use self::figures::Reading;
 pub use self::marks::Marks;
 use self::marks::Thing;
 use self::project::Names;
+pub use self::signed::Signer;
 use self::writer::Writer;
 use super::{Operation, Redis, RedisError, keys};
 use crate::battle::host::BattleHost;
@@ -55,7 +58,6 @@ const FOREIGN_PAUSE: Duration = Duration::from_secs(5);
 const START_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What does not change while a node runs.
-#[derive(Clone, Debug)]
 pub struct MirrorSettings {
     /// This instance's name.
     pub instance: String,
@@ -63,6 +65,8 @@ pub struct MirrorSettings {
     pub takeover: bool,
     /// How often all keys are written again.
     pub sweep: Duration,
+    /// Whether logins are told with their tokens, and how those are made.
+    pub signer: Option<Signer>,
 }
 
 /// Redis has the mirror of another cluster.
@@ -267,7 +271,11 @@ impl Mirror {
                 }
                 wanted
             });
-            writer.write(read.index, read.value).await?;
+            let mut wanted = read.value;
+            if let Some(signer) = &self.settings.signer {
+                signer.sign(&mut wanted).await;
+            }
+            writer.write(read.index, wanted).await?;
         }
     }
 }

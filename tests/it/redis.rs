@@ -4,4 +4,5 @@ mod blacklist;
 mod connection;
 mod mirror;
 mod registry;
+mod sessions;
 mod several;

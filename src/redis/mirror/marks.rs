@@ -24,6 +24,8 @@ pub(super) enum Thing {
     Ticket(PlayerId),
     /// A player's logins.
     Logins(PlayerId),
+    /// The same of a player who may have none and had none before.
+    LoginsIfAny(PlayerId),
     /// A login that may be over.
     Login(PlayerId, FamilyId),
 }
@@ -124,7 +126,9 @@ fn things(effect: &Effect) -> (Option<Thing>, Option<Thing>) {
     match effect {
         Effect::SessionOpened { session, .. }
         | Effect::SessionClosed { session, .. }
-        | Effect::SessionEnded { session, .. } => (Some(Thing::Player(session.player)), None),
+        | Effect::SessionEnded { session, .. } => {
+            (Some(Thing::Player(session.player)), Some(Thing::LoginsIfAny(session.player)))
+        }
         Effect::TicketAdded { session } | Effect::TicketRemoved { session } => {
             (Some(Thing::Ticket(session.player)), None)
         }

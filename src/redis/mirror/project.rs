@@ -19,8 +19,25 @@ pub(super) enum Wanted {
     Hash { key: String, fields: Vec<(&'static str, String)>, life_ms: Option<u64> },
     /// Nothing.
     Nothing { key: String },
+    /// One of a player's logins.
+    Login(ToldLogin),
     /// This player in the queue's set, or not.
     Queued { player: PlayerId, there: bool },
+}
+
+/// A hash of a login, for so many milliseconds. When it was first told of stays with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ToldLogin {
+    pub(super) key: String,
+    pub(super) player: PlayerId,
+    /// Its name.
+    pub(super) session: String,
+    /// What it has instead of its tokens.
+    pub(super) pair: TokenPair,
+    /// When its tokens were given: if it was told of never before, it began then.
+    pub(super) given_ms: u64,
+    pub(super) fields: Vec<(&'static str, String)>,
+    pub(super) life_ms: u64,
 }
 
 /// How instances are called.
@@ -48,7 +65,9 @@ pub(super) fn project(machine: &Machine, names: &Names, thing: Thing, wanted: &m
             wanted.extend(players.map(|id| player(machine, names, id)));
         }
         Thing::Ticket(id) => ticket(machine, names, id, wanted),
-        Thing::Logins(id) => logins(machine, names, id, wanted),
+        // Most players have none, and then there is nothing to remove either.
+        Thing::LoginsIfAny(id) if shown(machine, id).next().is_none() => {}
+        Thing::Logins(id) | Thing::LoginsIfAny(id) => logins(machine, names, id, wanted),
         Thing::Login(id, family) => {
             if !shown(machine, id).any(|login| login.family == family) {
                 let key = keys::login(&names.prefix, &id, &family);
@@ -145,17 +164,17 @@ pub(super) fn shown(machine: &Machine, id: PlayerId) -> impl Iterator<Item = Log
     machine.logins_of(id).take(LOGINS_MAX)
 }
 
-/// A player's logins, without the tokens themselves.
+/// A player's logins.
 fn logins(machine: &Machine, names: &Names, id: PlayerId, wanted: &mut Vec<Wanted>) {
     let newest_key = keys::newest_login(&names.prefix, &id);
     let newest = machine.logins_of(id).next();
     wanted.push(match newest {
-        Some(login) => login_hash(machine, newest_key, id, &login),
+        Some(login) => told_login(machine, names, newest_key, id, &login),
         None => Wanted::Nothing { key: newest_key },
     });
     for login in shown(machine, id) {
         let key = keys::login(&names.prefix, &id, &login.family);
-        wanted.push(login_hash(machine, key, id, &login));
+        wanted.push(told_login(machine, names, key, id, &login));
     }
     // A login more has pushed one out.
     wanted.extend(
@@ -166,18 +185,35 @@ fn logins(machine: &Machine, names: &Names, id: PlayerId, wanted: &mut Vec<Wante
     );
 }
 
-fn login_hash(machine: &Machine, key: String, player: PlayerId, login: &Login) -> Wanted {
+/// `instanceId` is where the player's newest connection is, as in `player:connections`.
+fn told_login(
+    machine: &Machine,
+    names: &Names,
+    key: String,
+    player: PlayerId,
+    login: &Login,
+) -> Wanted {
     let TokenPair { access, refresh, issued_s, access_expires_s, refresh_expires_s } = login.pair;
-    let ms = |seconds: u64| seconds.saturating_mul(1_000).to_string();
+    let ms = |seconds: u64| seconds.saturating_mul(1_000);
+    let connected = machine.sessions_of(player).max_by_key(|(_, session)| session.opened);
+    let instance = connected.map_or_else(String::new, |(_, session)| names.instance(session.node));
     let fields = vec![
         ("playerId", player.to_string()),
-        ("sessionId", login.family.to_string()),
         ("accessJti", access.to_string()),
         ("refreshJti", refresh.to_string()),
-        ("accessExpiry", ms(access_expires_s)),
-        ("expiry", ms(refresh_expires_s)),
-        ("lastAccessed", ms(issued_s)),
+        ("accessExpiry", ms(access_expires_s).to_string()),
+        ("expiry", ms(refresh_expires_s).to_string()),
+        ("instanceId", instance),
+        ("lastAccessed", ms(issued_s).to_string()),
+        ("metadata", "{}".to_owned()),
     ];
-    let life_ms = Some(login.end.ms_since(machine.log_time()).max(1));
-    Wanted::Hash { key, fields, life_ms }
+    Wanted::Login(ToldLogin {
+        key,
+        player,
+        session: login.family.to_string(),
+        pair: login.pair,
+        given_ms: ms(issued_s),
+        fields,
+        life_ms: login.end.ms_since(machine.log_time()).max(1),
+    })
 }

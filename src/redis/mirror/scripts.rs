@@ -96,7 +96,26 @@ return 1
     ))
 });
 
-/// The same keys. Further argument: life of what stays, milliseconds.
+/// The same keys. Further arguments: life in milliseconds; the login's name; when it began, if it was not told of
+/// before; fields and values. What was there of its tokens is gone, unless it is among these.
+pub(super) static PUT_LOGIN: LazyLock<Lua> = LazyLock::new(|| {
+    Lua::new(format!(
+        "{FENCED}{}",
+        r"
+local may = leads(KEYS[2])
+if may == 1 then may = passes(KEYS[1]) end
+if may ~= 1 then return may end
+local told = redis.call('HMGET', KEYS[1], 'sessionId', 'createdAt')
+local began = told[1] == ARGV[6] and told[2] or ARGV[7]
+redis.call('HDEL', KEYS[1], 'accessToken', 'refreshToken')
+redis.call('HSET', KEYS[1], 'fence', fence, 'sessionId', ARGV[6], 'createdAt', began, unpack(ARGV, 8))
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+return 1
+"
+    ))
+});
+
+/// The keys of the first. Further argument: life of what stays, milliseconds.
 pub(super) static REMOVE: LazyLock<Lua> = LazyLock::new(|| {
     Lua::new(format!(
         "{FENCED}{}",

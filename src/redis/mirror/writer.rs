@@ -82,6 +82,16 @@ impl Writer<'_> {
                     }
                     calls.push(call);
                 }
+                Wanted::Login(login) => {
+                    let mut call = self.call(&scripts::PUT_LOGIN, vec![login.key], index);
+                    let given =
+                        [login.life_ms.to_string(), login.session, login.given_ms.to_string()];
+                    call.arguments.extend(given);
+                    for (name, value) in login.fields {
+                        call.arguments.extend([name.to_owned(), value]);
+                    }
+                    calls.push(call);
+                }
                 Wanted::Nothing { key } => {
                     let mut call = self.call(&scripts::REMOVE, vec![key], index);
                     call.arguments.push(scripts::FENCE_MS.to_string());
