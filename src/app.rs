@@ -142,6 +142,9 @@ impl App {
         let records = opened.accounts;
         let reports =
             LocalReports::start(&cluster, &engines, opened.reports).map_err(AppError::Workers)?;
+        for ignored in settings.redis.ignored() {
+            tracing::warn!("{ignored}");
+        }
         let redis = redis_address.map(|address| Redis::start(&settings.redis, address));
         let blacklist = redis.clone().map(Blacklist::new);
         if let Some(blacklist) = blacklist.clone() {

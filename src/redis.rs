@@ -79,6 +79,7 @@ struct Inner {
     address: Address,
     prefix: String,
     timeout: Duration,
+    first_pause: Duration,
     link: RwLock<Option<Link>>,
     waiting: Semaphore,
     presence: watch::Sender<Presence>,
@@ -95,6 +96,7 @@ impl Redis {
             address,
             prefix: settings.key_prefix.clone(),
             timeout: settings.timeout,
+            first_pause: keeper::first_pause(settings.retry_delay),
             link: RwLock::default(),
             waiting: Semaphore::new(WAITING_MAX),
             presence: watch::Sender::default(),
@@ -102,7 +104,7 @@ impl Redis {
             info: RwLock::default(),
             figures: Figures::default(),
         });
-        tokio::spawn(keeper::keep(Arc::downgrade(&inner)));
+        tokio::spawn(keeper::keep(Arc::downgrade(&inner), inner.first_pause));
         Self(inner)
     }
 

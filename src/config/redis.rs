@@ -26,6 +26,12 @@ pub struct RedisSettings {
     pub mirror_sweep: Duration,
     /// Whether logins are told with their tokens.
     pub session_tokens: bool,
+    /// Shortest pause between two tries to connect.
+    pub retry_delay: Duration,
+    /// Settings of the existing server that were given and mean nothing here.
+    pub(super) retries_given: bool,
+    pub(super) ready_check: bool,
+    pub(super) lazy_connect: bool,
 }
 
 impl RedisSettings {
@@ -40,6 +46,26 @@ impl RedisSettings {
         let user = encoded(self.user.as_deref().unwrap_or_default());
         let who = password.map_or_else(String::new, |password| format!("{user}:{password}@"));
         Some(Secret::new(format!("{scheme}://{who}{host}:{}/{}", self.port, self.db)))
+    }
+
+    /// What was asked for and is not done, one sentence for each.
+    pub fn ignored(&self) -> impl Iterator<Item = &'static str> {
+        [
+            (
+                self.retries_given,
+                "REDIS_MAX_RETRIES is ignored: no call is repeated, since nothing waits for one; connecting is tried for ever",
+            ),
+            (
+                !self.ready_check,
+                "REDIS_ENABLE_READY_CHECK=false is ignored: a Redis that still loads its data is not taken to be there",
+            ),
+            (
+                self.lazy_connect,
+                "REDIS_LAZY_CONNECT=true is ignored: it is connected to at once, and nothing waits for it",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(is_ignored, text)| is_ignored.then_some(text))
     }
 
     pub(super) fn unite(&self, problems: &mut Vec<Problem>) {
@@ -67,6 +93,24 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_for_and_not_done_is_said_and_nothing_else() {
+        let done = RedisSettings { ready_check: true, ..RedisSettings::default() };
+        assert_eq!(done.ignored().count(), 0);
+        let names = |settings: RedisSettings| -> Vec<&str> {
+            settings.ignored().filter_map(|text| text.split([' ', '=']).next()).collect()
+        };
+        assert_eq!(
+            names(RedisSettings { retries_given: true, ..done.clone() }),
+            ["REDIS_MAX_RETRIES"]
+        );
+        assert_eq!(
+            names(RedisSettings { ready_check: false, ..done.clone() }),
+            ["REDIS_ENABLE_READY_CHECK"]
+        );
+        assert_eq!(names(RedisSettings { lazy_connect: true, ..done }), ["REDIS_LAZY_CONNECT"]);
+    }
 
     #[test]
     fn the_parts_make_one_address() {

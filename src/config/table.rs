@@ -266,6 +266,28 @@ pub static SETTINGS: &[Setting] = &[
     row("REDIS_TIMEOUT_MS", "redis-timeout-ms", REDIS, Always("200"),
         number(MS, 10, 10_000, |s, n| s.redis.timeout = Duration::from_millis(n)),
         "Who has not answered after so long is taken for dead."),
+    row("REDIS_RETRY_DELAY", "redis-retry-delay", REDIS, Always("100"),
+        number(MS, 0, 86_400_000, |s, n| s.redis.retry_delay = Duration::from_millis(n)),
+        "Pause after the first failed try to connect. It grows to a second, or is a second from the beginning if this \
+         is more."),
+    row("REDIS_MAX_RETRIES", "redis-max-retries", REDIS, Unset("none"),
+        text("any text, which is not used", |s, _| {
+            s.redis.retries_given = true;
+            Some(())
+        }),
+        "A setting of the existing server, ignored with a warning: no call is repeated."),
+    row("REDIS_ENABLE_READY_CHECK", "redis-enable-ready-check", REDIS, Always("true"),
+        text("false or anything else", |s, v| {
+            s.redis.ready_check = v != "false";
+            Some(())
+        }),
+        "A setting of the existing server; `false` is ignored with a warning: it is always asked whether Redis is ready."),
+    row("REDIS_LAZY_CONNECT", "redis-lazy-connect", REDIS, Always("false"),
+        text("false or anything else", |s, v| {
+            s.redis.lazy_connect = v != "false";
+            Some(())
+        }),
+        "A setting of the existing server; all but `false` is ignored with a warning: Redis is connected to at once."),
     row("REDIS_SESSION_TOKENS", "redis-session-tokens", REDIS, Always("false"),
         Kind::Switch { put: |s, v| s.redis.session_tokens = v },
         "Whether session:* has the tokens themselves, as at the existing server, and not only their ids. Whoever can \

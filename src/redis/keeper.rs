@@ -12,8 +12,9 @@ use tracing::{debug, info};
 use super::link::Link;
 use super::{Inner, Operation, Redis};
 
-/// Pauses between two tries to connect.
-pub(super) const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The first pause between two tries to connect is this at least, whatever the settings say.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// No pause is longer.
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often it is asked for news when nobody else asks.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -35,15 +36,20 @@ pub struct ServerInfo {
     pub cluster: bool,
 }
 
+/// The first pause, of which `REDIS_RETRY_DELAY` has this to say.
+pub(super) fn first_pause(wanted: Duration) -> Duration {
+    wanted.clamp(PAUSE_MIN, PAUSE_MAX)
+}
+
 /// Works until the last handle is gone.
-pub(super) async fn keep(inner: Weak<Inner>) {
-    let (mut number, mut pause) = (0, PAUSE_MIN);
+pub(super) async fn keep(inner: Weak<Inner>, first_pause: Duration) {
+    let (mut number, mut pause) = (0, first_pause);
     loop {
         let Some(it) = inner.upgrade() else { return };
         match connect(&it, number + 1).await {
             Ok((link, server)) => {
                 number += 1;
-                pause = PAUSE_MIN;
+                pause = first_pause;
                 info!(redis = %it.address, cluster = server.cluster, "Redis is there");
                 *it.info.write() = Some(server);
                 *it.link.write() = Some(link);
@@ -53,7 +59,7 @@ pub(super) async fn keep(inner: Weak<Inner>) {
             }
             Err(error) => {
                 // Once is enough for the log; the metrics tell the rest.
-                if pause == PAUSE_MIN {
+                if pause == first_pause {
                     info!(redis = %it.address, %error, "Redis can't be reached yet");
                 } else {
                     debug!(redis = %it.address, %error, "Redis can't be reached");

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::Redis;
-use super::keeper::{PATIENCE, PAUSE_MAX, PAUSE_MIN, jittered};
+use super::keeper::{PATIENCE, PAUSE_MAX, jittered};
 
 /// How often it is asked for a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -28,16 +28,17 @@ pub struct Wanted {
 
 /// Hands over whatever comes, with the name of its channel; must not block.
 pub async fn keep(redis: Redis, wanted: Wanted, mut hear: impl FnMut(&str, Vec<u8>) + Send) {
-    let mut pause = PAUSE_MIN;
+    let first_pause = redis.0.first_pause;
+    let mut pause = first_pause;
     loop {
         match timeout(redis.0.timeout * PATIENCE, subscribe(&redis, &wanted)).await {
             Ok(Ok(subscription)) => {
                 info!(redis = %redis.address(), "other nodes are heard through Redis");
-                pause = PAUSE_MIN;
+                pause = first_pause;
                 follow(subscription, redis.0.timeout, &mut hear).await;
                 warn!(redis = %redis.address(), "other nodes are not heard through Redis");
             }
-            Ok(Err(error)) if super::is_answer(&error) && pause == PAUSE_MIN => {
+            Ok(Err(error)) if super::is_answer(&error) && pause == first_pause => {
                 warn!(redis = %redis.address(), %error, "Redis refuses the subscription");
             }
             Ok(Err(error)) => debug!(redis = %redis.address(), %error, "nothing is subscribed"),

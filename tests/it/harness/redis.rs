@@ -67,8 +67,15 @@ impl Redis {
         &self.url
     }
 
-    /// Starts it again, empty.
+    /// Starts it again, empty unless it has saved something.
     pub(crate) async fn start_again(&mut self) {
+        self.launch();
+        let answers = || async { self.try_ask::<String>(&redis::cmd("PING")).is_ok() };
+        eventually("an answer of Redis", answers, |answers| *answers).await;
+    }
+
+    /// The same without waiting for its first answer.
+    pub(crate) fn launch(&mut self) {
         assert!(self.process.is_none(), "it is running");
         let log = std::fs::File::create(self.folder.path().join("log")).expect("make its log");
         let child = Command::new("redis-server")
@@ -89,8 +96,6 @@ impl Redis {
             .spawn()
             .expect("start the guard");
         self.process = Some((child, guard));
-        let answers = || async { self.try_ask::<String>(&redis::cmd("PING")).is_ok() };
-        eventually("an answer of Redis", answers, |answers| *answers).await;
     }
 
     /// Ends it at once.
@@ -119,7 +124,8 @@ impl Redis {
         self.try_ask(command).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn try_ask<T: FromRedisValue>(&self, command: &Cmd) -> redis::RedisResult<T> {
+    /// The same, where it may not be there.
+    pub(crate) fn try_ask<T: FromRedisValue>(&self, command: &Cmd) -> redis::RedisResult<T> {
         let mut connection =
             Client::open(self.url.as_str())?.get_connection_with_timeout(PATIENCE)?;
         connection.set_read_timeout(Some(PATIENCE))?;

@@ -69,6 +69,68 @@ async fn a_node_starts_without_its_redis_and_finds_it_later() {
 }
 
 #[tokio::test]
+async fn settings_of_the_existing_server_are_taken_or_ignored_with_a_word_and_never_refused() {
+    let mut redis = Redis::start().await;
+    let all = [
+        ("REDIS_MAX_RETRIES", "3"),
+        ("REDIS_RETRY_DELAY", "250"),
+        ("REDIS_ENABLE_READY_CHECK", "false"),
+        ("REDIS_LAZY_CONNECT", "1"),
+    ];
+    let with = |settings: &[(&str, &str)]| {
+        let options = Options::default().env("REDIS_URL", redis.url());
+        settings.iter().fold(options, |options, (name, value)| options.env(name, value))
+    };
+    let server = with(&all).start().await;
+    until(&server, "healthy").await;
+    for name in ["REDIS_MAX_RETRIES", "REDIS_ENABLE_READY_CHECK=false", "REDIS_LAZY_CONNECT=true"] {
+        assert!(server.says(&format!("{name} is ignored: ")), "{name}");
+    }
+    let apart = ("REDIS_KEY_PREFIX", "apart:");
+    let usual = [("REDIS_ENABLE_READY_CHECK", "true"), ("REDIS_LAZY_CONNECT", "false"), apart];
+    let other = with(&usual).start().await;
+    until(&other, "healthy").await;
+    assert!(!other.says("is ignored: "), "what is done anyway is no news");
+    redis.kill();
+    until(&server, "degraded").await;
+    redis.start_again().await;
+    until(&server, "healthy").await;
+}
+
+/// Whether it says that it is loading.
+fn is_loading(redis: &Redis) -> bool {
+    let said = redis.try_ask::<String>(&redis::cmd("PING"));
+    said.is_err_and(|error| error.to_string().to_uppercase().contains("LOADING"))
+}
+
+#[tokio::test]
+async fn a_redis_that_loads_its_data_is_not_there_yet() {
+    // Three seconds for what follows, and it answers meanwhile.
+    let slowly = ["--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"];
+    let mut redis = Redis::start_with(&slowly).await;
+    let fill = "for i = 1, 3000 do redis.call('SET', 'key' .. i, i) end";
+    let () = redis.ask(redis::cmd("EVAL").arg(fill).arg(0));
+    let () = redis.ask(&redis::cmd("SAVE"));
+    let server = started_with(redis.url()).await;
+    until(&server, "healthy").await;
+    redis.kill();
+    until(&server, "degraded").await;
+    redis.launch();
+    eventually("a Redis that loads", || async { is_loading(&redis) }, |loads| *loads).await;
+    let mut looked = 0;
+    loop {
+        let health = health(&server).await;
+        if !is_loading(&redis) {
+            break;
+        }
+        assert_eq!(health["status"], "degraded", "look {looked}");
+        looked += 1;
+    }
+    assert!(looked > 0, "nobody has looked in time");
+    until(&server, "healthy").await;
+}
+
+#[tokio::test]
 async fn a_password_is_used_and_never_told() {
     let redis = Redis::start_with_password().await;
     let wrong =
