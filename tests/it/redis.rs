@@ -6,3 +6,4 @@ mod mirror;
 mod registry;
 mod sessions;
 mod several;
+mod told;
