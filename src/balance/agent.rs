@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | serves | `ready up 75%` | sends it its share, 75 % of its `weight` |
 //! | is full | `ready up 0%` | sends it nobody new |
-//! | starts, or has no majority | `down#unhealthy` | sends it nobody |
+//! | starts, or has no majority, for longer than an election | `down#unhealthy` | sends it nobody |
 //! | stops, or was removed | `drain` | sends it nobody new; who is there stays |
 //!
 //! The words stay in force at HAProxy until others come, so all of them are said each time: `ready` ends a `drain`,

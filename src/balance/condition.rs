@@ -1,7 +1,7 @@
 //! How a node is: what it tells the other nodes, the registry in Redis, and HAProxy.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ const TOLD_BYTES_MAX: usize = 2_048;
 const IDLE_MIN: f64 = 5.0;
 /// Who has had no word from a majority for so long is nobody to send clients to, whoever he believes to lead.
 const UNCERTAINTY_MAX: Duration = Duration::from_secs(3);
+/// An election is over sooner, also that of a leader that hangs.
+const ELECTION_MAX: Duration = Duration::from_secs(2);
 
 /// Whether a node serves, as the registry names it (contract 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +122,8 @@ pub struct LocalCondition {
     connections_max: usize,
     // A lock: the look before belongs to the next one.
     load: Mutex<(Cpu, f64)>,
+    /// When it was last found to be healthy.
+    healthy_at: Mutex<Option<Instant>>,
 }
 
 impl LocalCondition {
@@ -137,6 +141,7 @@ impl LocalCondition {
             sessions: gateway.sessions.clone(),
             connections_max,
             load: Mutex::default(),
+            healthy_at: Mutex::default(),
         })
     }
 
@@ -155,12 +160,31 @@ impl LocalCondition {
         }
     }
 
-    fn health(&self) -> Health {
-        let is_sure = || self.cluster.uncertainty().is_some_and(|age| age <= UNCERTAINTY_MAX);
-        match self.readiness.health() {
-            Health::Healthy if !is_sure() => Health::Unhealthy,
-            health => health,
+    /// The same, but that who was healthy a moment ago still is: for those who ask all nodes, and would have none left
+    /// while these elect a leader.
+    pub fn steady(&self) -> Condition {
+        let now = self.now();
+        let lately = |at: Instant| at.elapsed() < ELECTION_MAX;
+        let may_elect = || self.is_sure() && self.healthy_at.lock().is_some_and(lately);
+        match now.health {
+            Health::Unhealthy if may_elect() => Condition { health: Health::Healthy, ..now },
+            _ => now,
         }
+    }
+
+    fn health(&self) -> Health {
+        let health = match self.readiness.health() {
+            Health::Healthy if !self.is_sure() => Health::Unhealthy,
+            health => health,
+        };
+        if health == Health::Healthy {
+            *self.healthy_at.lock() = Some(Instant::now());
+        }
+        health
+    }
+
+    fn is_sure(&self) -> bool {
+        self.cluster.uncertainty().is_some_and(|age| age <= UNCERTAINTY_MAX)
     }
 
     /// What it says when another node asks.
@@ -173,8 +197,9 @@ impl LocalCondition {
         Told { instance: self.instance.clone(), condition: self.now() }
     }
 
-    /// Measures the load since the last time.
+    /// Measures the load since the last time, and looks how it is.
     pub(super) fn sample(&self) {
+        self.health();
         let mut load = self.load.lock();
         load.1 = load.0.percent(cpu::used(), self.readiness.uptime()) / cores();
     }
@@ -200,6 +225,7 @@ mod tests {
 
     use super::testing::with;
     use super::*;
+    use crate::app::testing::Node;
 
     #[test]
     fn what_is_left_is_that_of_which_less_is_left() {
@@ -235,6 +261,29 @@ mod tests {
         assert!(Told::decode(newer.as_bytes()).is_some(), "a newer build may say more");
         let other = text.replace("healthy", "dreaming");
         assert_eq!(Told::decode(other.as_bytes()), None, "and what is not known is not trusted");
+    }
+
+    #[tokio::test]
+    async fn who_was_healthy_a_moment_ago_still_is_for_a_balancer_and_for_nobody_else() {
+        let node = Node::start(&[]).await;
+        let (it, readiness) = (&node.app.condition, &node.app.readiness);
+        let healths = || (it.now().health, it.steady().health);
+        // Ten times a second it is found again that it can serve: in between it can't.
+        let becomes = |healthy_at: Option<Instant>, wanted| {
+            (0..20).any(|_| {
+                readiness.set_ready(false);
+                *it.healthy_at.lock() = healthy_at;
+                healths() == wanted
+            })
+        };
+        assert_eq!(healths(), (Health::Healthy, Health::Healthy));
+        let now = Instant::now();
+        assert!(becomes(Some(now), (Health::Unhealthy, Health::Healthy)));
+        let long_ago = now.checked_sub(ELECTION_MAX);
+        assert!(becomes(long_ago, (Health::Unhealthy, Health::Unhealthy)));
+        assert!(becomes(None, (Health::Unhealthy, Health::Unhealthy)));
+        readiness.drain();
+        assert_eq!(healths(), (Health::Stopping, Health::Stopping));
     }
 
     proptest! {

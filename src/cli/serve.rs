@@ -74,7 +74,7 @@ async fn start(mut settings: Settings, is_child: bool) -> Result<(), ServeError>
     let condition = Arc::<OnceLock<Arc<LocalCondition>>>::default();
     let agent = agent.map(|listener| {
         let condition = condition.clone();
-        let line = move || agent::line(condition.get().map(|condition| condition.now()));
+        let line = move || agent::line(condition.get().map(|condition| condition.steady()));
         tokio::spawn(agent::serve(listener, line))
     });
     let start = async {

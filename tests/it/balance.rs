@@ -245,6 +245,35 @@ async fn an_agent_check_is_told_how_much_is_left_and_that_a_node_goes() {
 }
 
 #[tokio::test]
+async fn a_leaders_death_takes_no_other_node_out_of_a_balancer() {
+    let ports: Vec<Port> = (0..3).map(|_| Port::take()).collect();
+    let bind = |at: usize| format!("127.0.0.1:{}", ports[at].number);
+    let mut trio = Trio::start_with(|at, options| options.env("AGENT_BIND", &bind(at))).await;
+    let leader = trio.leader(0).await;
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    let says = |at: usize| agent(ports[at].number);
+    for at in others {
+        let serves = |said: &String| weight(said).is_some();
+        eventually("a node that serves", || says(at), serves).await;
+    }
+    let addresses = others.map(|at| trio.nodes[at].address());
+    trio.nodes[leader].kill9();
+    let has_other_leader = |address| async move {
+        let status = Http::to(address, Method::GET, "/cluster/status").send().await.json();
+        let led = status["raft"]["leader"].as_u64();
+        status["raft"]["ready"] == true && led.is_some_and(|led| led != leader as u64 + 1)
+    };
+    let look = || async {
+        for at in others {
+            let said = says(at).await;
+            assert!(weight(&said).is_some(), "node-{} says {said:?}", at + 1);
+        }
+        has_other_leader(addresses[0]).await && has_other_leader(addresses[1]).await
+    };
+    eventually("another leader", look, |led| *led).await;
+}
+
+#[tokio::test]
 async fn an_agents_address_that_is_taken_ends_the_start() {
     let port = Port::take();
     let address = format!("127.0.0.1:{}", port.number);
