@@ -142,6 +142,11 @@ impl App {
         let records = opened.accounts;
         let reports =
             LocalReports::start(&cluster, &engines, opened.reports).map_err(AppError::Workers)?;
+        if settings.redis.session_tokens {
+            tracing::warn!(
+                "REDIS_SESSION_TOKENS is true: whoever reads that Redis can act as any player who is logged in"
+            );
+        }
         for ignored in settings.redis.ignored() {
             tracing::warn!("{ignored}");
         }

@@ -184,6 +184,7 @@ async fn tokens_are_told_only_where_a_setting_says_so_and_are_gone_with_it(kept:
     let redis = Redis::start().await;
     let telling = kept.by(options(&redis)).env("REDIS_SESSION_TOKENS", "true");
     let mut server = telling.start().await;
+    assert!(server.says("REDIS_SESSION_TOKENS is true: whoever"), "nobody does it unknowingly");
     let ann = Holder::of(&server).await;
     let told = |access: String| move |told: &Told| told.newest.get("accessToken") == Some(&access);
     let login = until(&redis, &ann.id, "the tokens", told(ann.access.clone())).await;
