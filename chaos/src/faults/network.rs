@@ -1,0 +1,81 @@
+//! Ways between nodes that are cut, in one direction or both, slow, or narrow.
+
+use std::time::{Duration, Instant};
+
+use super::process::{any, others};
+use super::{Kind, Outcome, Strike};
+use crate::broken::Broken;
+use crate::cluster::links::{Condition, End, Way, both};
+
+const CUT: Condition =
+    Condition { cut: true, delay: Duration::ZERO, jitter: Duration::ZERO, bytes_per_second: None };
+const LATE: Duration = Duration::from_millis(50);
+/// 64 kbit.
+const NARROW_BYTES: u64 = 8_000;
+const FLAP: Duration = Duration::from_millis(200);
+
+/// One condition on some ways, for as long as the strike lasts.
+pub(super) async fn weather(strike: &mut Strike<'_>) -> Result<Outcome, Broken> {
+    let Some(leader) = strike.leader().await else { return Ok(Outcome::skipped("nobody leads")) };
+    let size = strike.cluster.size();
+    let follower = (leader + 1 + any(strike) % (size - 1)) % size;
+    let late = Condition { delay: LATE, jitter: LATE, ..Condition::default() };
+    let narrow = Condition { bytes_per_second: Some(NARROW_BYTES), ..Condition::default() };
+    let (whom, ways, condition) = match strike.kind {
+        Kind::LeaderInMinority => (leader, around(strike, leader), CUT),
+        Kind::LeaderInMajority => (follower, around(strike, follower), CUT),
+        Kind::Isolate => {
+            let victim = any(strike);
+            let redis = strike.cluster.redis.as_ref().map(|_| both(End::Node(victim), End::Redis));
+            let ways = around(strike, victim);
+            (victim, ways.into_iter().chain(redis.into_iter().flatten()).collect(), CUT)
+        }
+        Kind::OneWayIn => (leader, into(strike, leader), CUT),
+        Kind::OneWayOut => (leader, out_of(strike, leader), CUT),
+        Kind::Bridge => {
+            let other = (follower + 1) % size;
+            let other = if other == leader { (other + 1) % size } else { other };
+            // The third one may lead or follow: both happen.
+            let pair = if any(strike) % 2 == 0 { (leader, follower) } else { (follower, other) };
+            (pair.0, both(End::Node(pair.0), End::Node(pair.1)).to_vec(), CUT)
+        }
+        Kind::NarrowLink => (follower, around(strike, follower), narrow),
+        _ => (leader, around(strike, leader), late),
+    };
+    strike.begins(&[whom]);
+    let before = strike.cluster.links.hindered(&ways);
+    strike.cluster.links.set(ways.iter().copied(), condition);
+    strike.hold().await;
+    strike.cluster.links.heal(ways.iter().copied());
+    let hindered = strike.cluster.links.hindered(&ways) > before;
+    Ok(Outcome::unless(hindered, "nothing was sent on these ways"))
+}
+
+/// Cuts and heals the leader's ways again and again.
+pub(super) async fn flapping(strike: &mut Strike<'_>) -> Result<Outcome, Broken> {
+    let Some(leader) = strike.leader().await else { return Ok(Outcome::skipped("nobody leads")) };
+    let ways = around(strike, leader);
+    strike.begins(&[leader]);
+    let before = strike.cluster.links.hindered(&ways);
+    let end = Instant::now() + strike.holds;
+    while Instant::now() < end {
+        strike.cluster.links.set(ways.iter().copied(), CUT);
+        tokio::time::sleep(FLAP).await;
+        strike.cluster.links.heal(ways.iter().copied());
+        tokio::time::sleep(FLAP).await;
+    }
+    let hindered = strike.cluster.links.hindered(&ways) > before;
+    Ok(Outcome::unless(hindered, "nothing was sent on these ways"))
+}
+
+fn around(strike: &Strike<'_>, node: usize) -> Vec<Way> {
+    others(strike, node).flat_map(|other| both(End::Node(node), other)).collect()
+}
+
+fn into(strike: &Strike<'_>, node: usize) -> Vec<Way> {
+    others(strike, node).map(|from| Way { from, to: End::Node(node) }).collect()
+}
+
+fn out_of(strike: &Strike<'_>, node: usize) -> Vec<Way> {
+    others(strike, node).map(|to| Way { from: End::Node(node), to }).collect()
+}

@@ -1,0 +1,142 @@
+//! One run: start, use and break the cluster, heal it, look at everything, kill it all once more, look again.
+
+mod finale;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::broken::{Broken, Doing as _};
+use crate::cluster::{Cluster, Make, disk, redis};
+use crate::faults::{self, Kind, Lane, Outcome};
+use crate::history::{History, Line};
+use crate::observe;
+use crate::plan::Plan;
+use crate::workload::{self, Crowd, World};
+
+/// What a run is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) seed: u64,
+    pub(crate) length: Duration,
+    pub(crate) nodes: usize,
+    pub(crate) binary: PathBuf,
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) crowd: Crowd,
+    /// Where the evidence goes.
+    pub(crate) evidence: PathBuf,
+    pub(crate) election_ms: (u64, u64),
+}
+
+impl Order {
+    /// The kinds that such a cluster can suffer here.
+    fn fitting(&self) -> Vec<Kind> {
+        let (redis, disks) = (redis::is_installed(), disk::is_possible());
+        let fits = |kind: &Kind| kind.fits(self.nodes, redis, disks);
+        self.kinds.iter().copied().filter(fits).collect()
+    }
+
+    /// What breaks when.
+    pub(crate) fn plan(&self) -> Plan {
+        Plan::of(self.seed, self.length, &self.fitting())
+    }
+}
+
+/// Runs it and leaves the evidence in its folder. Nothing is judged here.
+pub(crate) async fn run(order: &Order) -> Result<(), Broken> {
+    std::fs::create_dir_all(&order.evidence).doing("make the folder of evidence")?;
+    let plan = order.plan();
+    println!("seed {}: {} faults in {:?}", plan.seed, plan.steps.len(), order.length);
+    for step in &plan.steps {
+        println!("  {step}");
+    }
+    let history = Arc::new(History::begin(&order.evidence)?);
+    let make = Make {
+        nodes: order.nodes,
+        binary: kept_binary(order)?,
+        redis: redis::is_installed(),
+        faulty_disks: plan.steps.iter().any(|step| step.kind.wants_disks()),
+        election_ms: order.election_ms,
+    };
+    write_head(order, &plan, &make, &history);
+    let cluster = Arc::new(Cluster::start(make, &order.evidence, history.clone()).await?);
+    let watchers = observe::start(&cluster);
+    let ended = show(order, &plan, &cluster).await;
+    drop(watchers);
+    history.flush()?;
+    for at in cluster.all() {
+        cluster.kill(at).await;
+    }
+    history.flush()?;
+    disk::forget_libraries();
+    ended
+}
+
+fn write_head(order: &Order, plan: &Plan, make: &Make, history: &History) {
+    let plan: Vec<String> = plan.steps.iter().map(|step| step.kind.name().to_owned()).collect();
+    let (seed, nodes, redis) = (order.seed, order.nodes, make.redis);
+    let seconds = order.length.as_secs_f64();
+    let version = version_of(&make.binary);
+    history.write(|_| Line::Run { seed, nodes, seconds, version, plan, redis });
+}
+
+/// What the binary says that it is.
+fn version_of(binary: &Path) -> String {
+    let said = std::process::Command::new(binary).arg("--version").output();
+    let said = said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned());
+    said.unwrap_or_default()
+}
+
+/// The binary as it is now: a build that goes on meanwhile changes nothing under a run.
+fn kept_binary(order: &Order) -> Result<PathBuf, Broken> {
+    let copy = order.evidence.join("server");
+    let _ = std::fs::remove_file(&copy);
+    let from = &order.binary;
+    let linked = std::fs::hard_link(from, &copy).or_else(|_| std::fs::copy(from, &copy).map(drop));
+    linked.doing(&format!("take the server binary {}", from.display()))?;
+    copy.canonicalize().doing("find the server binary")
+}
+
+async fn show(order: &Order, plan: &Plan, cluster: &Arc<Cluster>) -> Result<(), Broken> {
+    let history = &cluster.history;
+    let (world, stop) = World::new(cluster.clone(), order.seed);
+    history.phase("healthy");
+    let actors = workload::start(&world, order.crowd);
+    let began = tokio::time::Instant::now();
+    let mut lanes = JoinSet::new();
+    for lane in [Lane::Nodes, Lane::Redis] {
+        lanes.spawn(break_things(cluster.clone(), plan.lane(lane), began));
+    }
+    tokio::time::sleep_until(began + crate::plan::HEALTHY).await;
+    history.phase("faults");
+    while let Some(lane) = lanes.join_next().await {
+        lane.doing("break things")?;
+    }
+    tokio::time::sleep_until(began + order.length).await;
+    cluster.links.heal_all();
+    history.phase("healed");
+    stop.send_replace(true);
+    actors.join_all().await;
+    finale::play(&world).await
+}
+
+/// Goes through one lane of the plan.
+async fn break_things(
+    cluster: Arc<Cluster>,
+    steps: Vec<(u32, crate::plan::Step)>,
+    began: tokio::time::Instant,
+) {
+    for (number, step) in steps {
+        tokio::time::sleep_until(began + step.at).await;
+        let outcome = faults::strike(&cluster, number, &step).await;
+        let at = began.elapsed().as_secs_f64();
+        let told = match &outcome {
+            Outcome::Installed => "installed".to_owned(),
+            Outcome::Skipped { reason } => format!("skipped: {reason}"),
+            Outcome::Indeterminate { reason } => format!("indeterminate: {reason}"),
+        };
+        println!("  {at:6.1} s  {:<20} {told}", step.kind.name());
+    }
+}
