@@ -87,17 +87,16 @@ pub(crate) struct Cluster {
     pub(crate) redis: Option<Mutex<Redis>>,
     pub(crate) redis_port: Option<u16>,
     pub(crate) history: Arc<History>,
-    _data: tempfile::TempDir,
 }
 
 impl Cluster {
     /// Starts everything on empty folders and waits until all nodes are ready.
     pub(crate) async fn start(
         make: Make,
+        data: &Path,
         evidence: &Path,
         history: Arc<History>,
     ) -> Result<Self, Broken> {
-        let data = tempfile::tempdir().doing("make the folder of data")?;
         let redis = if make.redis { Some(Redis::start(evidence).await?) } else { None };
         let mut ports = Vec::new();
         for _ in 0..make.nodes {
@@ -109,7 +108,7 @@ impl Cluster {
         let links = Links::between(&node_ends.chain(redis_end).collect::<Vec<_>>())?;
         let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
         for (at, (http, peers)) in ports.into_iter().enumerate() {
-            let folder = data.path().join(format!("node-{}", at + 1));
+            let folder = data.join(format!("node-{}", at + 1));
             std::fs::create_dir(&folder).doing("make a node's folder")?;
             let env = settings(&make, at, &links)?;
             let log = Log::make(evidence, at, history.began())?;
@@ -121,8 +120,7 @@ impl Cluster {
         }
         let redis_port = redis.as_ref().map(Redis::port);
         let redis = redis.map(Mutex::new);
-        let cluster =
-            Self { make, nodes, addresses, links, redis, redis_port, history, _data: data };
+        let cluster = Self { make, nodes, addresses, links, redis, redis_port, history };
         cluster.start_nodes(&cluster.all()).await?;
         Ok(cluster)
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::broken::{Broken, Doing as _};
@@ -44,8 +45,9 @@ impl Order {
     }
 }
 
-/// Runs it and leaves the evidence in its folder. Nothing is judged here.
-pub(crate) async fn run(order: &Order) -> Result<(), Broken> {
+/// Runs it and leaves the evidence in its folder. Nothing is judged here. Gives the nodes' data, which is gone when
+/// it is dropped.
+pub(crate) async fn run(order: &Order) -> Result<TempDir, Broken> {
     std::fs::create_dir_all(&order.evidence).doing("make the folder of evidence")?;
     let plan = order.plan();
     println!("seed {}: {} faults in {:?}", plan.seed, plan.steps.len(), order.length);
@@ -61,7 +63,9 @@ pub(crate) async fn run(order: &Order) -> Result<(), Broken> {
         election_ms: order.election_ms,
     };
     write_head(order, &plan, &make, &history);
-    let cluster = Arc::new(Cluster::start(make, &order.evidence, history.clone()).await?);
+    let data = tempfile::tempdir().doing("make the folder of data")?;
+    let cluster = Cluster::start(make, data.path(), &order.evidence, history.clone()).await?;
+    let cluster = Arc::new(cluster);
     let watchers = observe::start(&cluster);
     let ended = show(order, &plan, &cluster).await;
     drop(watchers);
@@ -71,7 +75,9 @@ pub(crate) async fn run(order: &Order) -> Result<(), Broken> {
     }
     history.flush()?;
     disk::forget_libraries();
-    ended
+    // A copy of many megabytes that tells nothing.
+    let _ = std::fs::remove_file(&cluster.make.binary);
+    ended.map(|()| data)
 }
 
 fn write_head(order: &Order, plan: &Plan, make: &Make, history: &History) {
