@@ -14,7 +14,12 @@ TEST_THREADS ?= 6
 # Idle sockets, battles and seconds.
 LOAD ?= 10000 500 60
 
-.PHONY: help demo test check fix load setup test-rust test-clients conformance mixed compose-test
+# Of a run of chaos: its seed (drawn if empty), how long, the binary (else one that is built here).
+SEED ?=
+FOR ?= 90s
+SERVERV2_BIN ?=
+
+.PHONY: help demo test check fix load setup test-rust test-clients conformance mixed compose-test chaos
 
 help: ## Print what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,3 +69,12 @@ ifndef BASE_URL
 	cargo test --locked --workspace --no-run
 endif
 	SERVERV2_BIN="$(SERVER)" BASE_URL="$(BASE_URL)" bash tests/setup/run-conformance.sh $(CONFORMANCE)
+
+chaos: ## Break a cluster of three for FOR=90s by the plan of SEED, judge it, and write target/chaos/…/report.html.
+ifeq ($(SERVERV2_BIN),)
+	@# As the tests build it: dependencies with other features would all be built once more.
+	cargo test --locked --workspace --no-run
+endif
+	cargo build --locked -p serverv2-chaos
+	"$(abspath $(TARGET_DIR))/debug/chaos" run $(if $(SEED),--seed $(SEED)) --for $(FOR) \
+		--server "$(if $(SERVERV2_BIN),$(SERVERV2_BIN),$(SERVER))" --out "$(abspath $(TARGET_DIR))/chaos"

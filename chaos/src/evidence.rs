@@ -116,6 +116,7 @@ pub(crate) struct Head {
     pub(crate) version: String,
     pub(crate) plan: Vec<String>,
     pub(crate) redis: bool,
+    pub(crate) again: String,
 }
 
 /// All of it.
@@ -161,8 +162,8 @@ impl Evidence {
         let mut sockets: BTreeMap<Actor, String> = BTreeMap::new();
         for line in lines {
             match line {
-                Line::Run { seed, nodes, seconds, version, plan, redis } => {
-                    evidence.head = Head { seed, nodes, seconds, version, plan, redis };
+                Line::Run { seed, nodes, seconds, version, plan, redis, again } => {
+                    evidence.head = Head { seed, nodes, seconds, version, plan, redis, again };
                 }
                 Line::Invoke { t, op: id, actor, node, call } => {
                     let socket = sockets.get(&actor).cloned();

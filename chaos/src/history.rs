@@ -216,6 +216,9 @@ pub(crate) enum Line {
         version: String,
         plan: Vec<String>,
         redis: bool,
+        /// How it is run again.
+        #[serde(default)]
+        again: String,
     },
     Invoke {
         t: Nanos,

@@ -72,8 +72,10 @@ impl Measures {
             let at = |part: f64| share(&times, part);
             (name, Kind { p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0), ..kind })
         });
+        // The deaths at the very end are followed by nothing.
+        let end = evidence.phase("end").unwrap_or(Nanos::MAX);
         let lives = |wanted: fn(&Life) -> bool| {
-            evidence.lives.iter().filter(|(_, _, life)| wanted(life)).count()
+            evidence.lives.iter().filter(|(at, _, life)| *at < end && wanted(life)).count()
         };
         let power = evidence.faults.iter().filter(|fault| fault.kind.starts_with("power-cut"));
         let terms = evidence.samples.iter().map(|(_, _, status)| status.term);

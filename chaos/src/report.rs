@@ -29,7 +29,7 @@ struct Shown<'a> {
     nodes: usize,
     seconds: f64,
     version: &'a str,
-    again: String,
+    again: &'a str,
     judgement: &'a Judgement,
     said: &'a [Said],
     measures: &'a Measures,
@@ -50,7 +50,7 @@ pub(crate) fn write(
         nodes: head.nodes,
         seconds: head.seconds,
         version: &head.version,
-        again: again(evidence),
+        again: &head.again,
         judgement,
         said,
         measures,
@@ -61,15 +61,9 @@ pub(crate) fn write(
     let page = PAGE
         .replace("/* style */", STYLE)
         .replace("/* script */", SCRIPT)
-        .replace("\"data\"", &json.replace("</", "<\\/"));
+        .replace("\"%data%\"", &json.replace("</", "<\\/"));
     let path = folder.join(FILE);
     std::fs::write(&path, page).doing("write the report")?;
     std::fs::write(folder.join(JSON), json).doing("write the verdict")?;
     Ok(path)
-}
-
-/// How the same plan is run again.
-pub(crate) fn again(evidence: &Evidence) -> String {
-    let head = &evidence.head;
-    format!("chaos run --seed {} --for {}s --nodes {}", head.seed, head.seconds.round(), head.nodes)
 }

@@ -39,6 +39,21 @@ impl Order {
         self.kinds.iter().copied().filter(fits).collect()
     }
 
+    /// The command that runs it again.
+    fn again(&self) -> String {
+        let Self { seed, length, nodes, kinds, crowd, .. } = self;
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        let faults = match names.len() {
+            0 => " --faults none".to_owned(),
+            all if all == Kind::ALL.len() => String::new(),
+            _ => format!(" --faults {}", names.join(",")),
+        };
+        let (length, fighters) = (length.as_secs(), crowd.fighters);
+        format!(
+            "chaos run --seed {seed} --for {length}s --nodes {nodes} --fighters {fighters}{faults}"
+        )
+    }
+
     /// What breaks when.
     pub(crate) fn plan(&self) -> Plan {
         Plan::of(self.seed, self.length, &self.fitting())
@@ -85,7 +100,8 @@ fn write_head(order: &Order, plan: &Plan, make: &Make, history: &History) {
     let (seed, nodes, redis) = (order.seed, order.nodes, make.redis);
     let seconds = order.length.as_secs_f64();
     let version = version_of(&make.binary);
-    history.write(|_| Line::Run { seed, nodes, seconds, version, plan, redis });
+    let again = order.again();
+    history.write(|_| Line::Run { seed, nodes, seconds, version, plan, redis, again });
 }
 
 /// What the binary says that it is.

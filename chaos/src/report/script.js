@@ -71,7 +71,7 @@ let y = 14;
 drawFaults();
 y += faultsHeight + 14;
 for (const chart of charts) {
-  const text = svg("text", { x: 0, y: y + 12, class: "name" }, root);
+  const text = svg("text", { x: 0, y: y - 2, class: "name" }, root);
   text.textContent = chart.name;
   chart.draw(y, chart.height);
   y += chart.height + GAP;
