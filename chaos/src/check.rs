@@ -28,6 +28,7 @@ use serde::Serialize;
 
 use crate::evidence::model::Rule;
 use crate::evidence::{Evidence, seconds};
+use crate::faults::Outcome;
 use crate::history::Nanos;
 
 /// What a check found.
@@ -155,6 +156,8 @@ pub(crate) struct Said {
     pub(crate) id: &'static str,
     pub(crate) promise: &'static str,
     pub(crate) file: &'static str,
+    /// Faults made to break it, and how often each happened.
+    pub(crate) provoked: Vec<(&'static str, usize)>,
     pub(crate) items: usize,
     pub(crate) violations: Vec<Violation>,
     pub(crate) undecided: Vec<String>,
@@ -167,7 +170,13 @@ pub(crate) fn all(evidence: &Evidence) -> Vec<Said> {
         let Examined { items, mut violations, undecided } = (check.examine)(evidence);
         violations.sort_by_key(|violation| violation.at);
         let Check { id, promise, file, .. } = *check;
-        Said { id, promise, file, items, violations, undecided, wanted: (check.wanted)(evidence) }
+        let happened = |kind: &str| {
+            let of_kind = evidence.faults.iter().filter(|fault| fault.kind == kind);
+            of_kind.filter(|fault| fault.outcome == Outcome::Installed).count()
+        };
+        let provoked = check.provoked_by.iter().map(|kind| (*kind, happened(kind))).collect();
+        let wanted = (check.wanted)(evidence);
+        Said { id, promise, file, provoked, items, violations, undecided, wanted }
     };
     ALL.iter().map(say).collect()
 }

@@ -74,6 +74,8 @@ pub(crate) struct Make {
     pub(crate) redis: bool,
     /// Disks that can fail and forget.
     pub(crate) faulty_disks: bool,
+    /// Disks that only say that they sync: the proof that a loss is noticed.
+    pub(crate) lying_disks: bool,
     /// Election times of the nodes, milliseconds: the least and the longest.
     pub(crate) election_ms: (u64, u64),
 }
@@ -267,6 +269,9 @@ fn settings(make: &Make, at: usize, links: &Links) -> Result<Vec<(String, String
         ("RAFT_ELECTION_MIN_MS", least.to_string()),
         ("RAFT_ELECTION_MAX_MS", longest.to_string()),
     ];
+    if make.lying_disks {
+        settings.push(("POWERCUT_LIES", "1".to_owned()));
+    }
     if make.redis {
         let address = links.address(End::Node(at), End::Redis)?;
         settings.push(("REDIS_URL", format!("redis://{address}")));

@@ -1,4 +1,4 @@
-//! `chaos`: breaks every promise of a ServerV2 cluster from outside, and says which one did not hold.
+//! `chaos`: breaks every promise of a `ServerV2` cluster from outside, and says which one did not hold.
 //!
 //! It starts real servers, uses them as clients do, kills, pauses, cuts off and starves them by a plan that a
 //! seed decides, and writes everything down. Afterwards one file for each promise reads what was written.

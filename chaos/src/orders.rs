@@ -15,7 +15,7 @@ use crate::verdict::{Judgement, Verdict, judge as judge_by};
 use crate::workload::Crowd;
 use crate::{check, report};
 
-/// Breaks every promise of a ServerV2 cluster from outside, and says which one did not hold.
+/// Breaks every promise of a cluster from outside, and says which one did not hold.
 ///
 /// Exit codes: 0 valid, 1 a promise did not hold, 2 nobody can say, 3 this program itself has failed.
 #[derive(Parser)]
@@ -58,6 +58,10 @@ pub(crate) struct RunArgs {
     /// Only these faults, by name, with commas between; `none` for none.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
+    /// Gives the nodes disks that only say that they sync. A run with a power cut must then be invalid: the proof that
+    /// a loss is noticed.
+    #[arg(long)]
+    lying_disks: bool,
     /// Players who fight.
     #[arg(long, default_value_t = Crowd::default().fighters)]
     fighters: u32,
@@ -111,6 +115,7 @@ impl RunArgs {
             crowd: Crowd { fighters: self.fighters, ..Crowd::default() },
             evidence: self.out.join(format!("seed-{seed}")),
             election_ms: ELECTION_MS,
+            lying_disks: self.lying_disks,
         })
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Order {
     /// Where the evidence goes.
     pub(crate) evidence: PathBuf,
     pub(crate) election_ms: (u64, u64),
+    /// The nodes' disks only say that they sync.
+    pub(crate) lying_disks: bool,
 }
 
 impl Order {
@@ -49,8 +51,9 @@ impl Order {
             _ => format!(" --faults {}", names.join(",")),
         };
         let (length, fighters) = (length.as_secs(), crowd.fighters);
+        let lies = if self.lying_disks { " --lying-disks" } else { "" };
         format!(
-            "chaos run --seed {seed} --for {length}s --nodes {nodes} --fighters {fighters}{faults}"
+            "chaos run --seed {seed} --for {length}s --nodes {nodes} --fighters {fighters}{faults}{lies}"
         )
     }
 
@@ -74,7 +77,8 @@ pub(crate) async fn run(order: &Order) -> Result<TempDir, Broken> {
         nodes: order.nodes,
         binary: kept_binary(order)?,
         redis: redis::is_installed(),
-        faulty_disks: plan.steps.iter().any(|step| step.kind.wants_disks()),
+        faulty_disks: order.lying_disks || plan.steps.iter().any(|step| step.kind.wants_disks()),
+        lying_disks: order.lying_disks,
         election_ms: order.election_ms,
     };
     write_head(order, &plan, &make, &history);

@@ -95,6 +95,7 @@ mod tests {
             id: "I0",
             promise: "",
             file: "",
+            provoked: Vec::new(),
             items,
             violations,
             undecided: Vec::new(),

@@ -28,9 +28,7 @@ fn told(evidence: &Evidence, examined: &mut Examined) {
                 }
             }
             Heard::RoomClosed { room } => {
-                if sits.get(hearing.socket.as_str()) == Some(&room.as_str()) {
-                    sits.remove(hearing.socket.as_str());
-                }
+                sits.retain(|socket, sits| *socket != hearing.socket || sits != room);
             }
             _ => {}
         }

@@ -111,7 +111,6 @@ fn history(session: &Session<'_>) -> Vec<Operation<Queue>> {
     let mut seen = std::collections::BTreeMap::new();
     for op in &session.ops {
         let step = match (&op.call, op.class) {
-            (_, Class::Fail) => continue,
             (Call::Join { .. }, Class::Ok) => Step::Join,
             (Call::Join { .. }, Class::Info) => Step::MaybeJoin,
             (Call::Cancel { .. }, Class::Ok) => Step::Cancel,

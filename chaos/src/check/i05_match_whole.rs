@@ -101,7 +101,7 @@ fn connections(session: &Session<'_>) -> Vec<(Nanos, Nanos)> {
             .iter()
             .find(|it| it.socket == socket && matches!(it.heard, Heard::Gone { .. }));
         // Who says nothing more has left without a word.
-        gone.map_or(last_op.unwrap_or(from), |it| it.at)
+        gone.map(|it| it.at).or(last_op).unwrap_or(from)
     };
     sockets.into_iter().map(|(from, socket)| (from, until(socket, from))).collect()
 }

@@ -84,7 +84,7 @@ mod tests {
     use super::super::tests::examined;
     use super::*;
 
-    fn op(id: u64, node: usize, f: &str, class: &str, from: u64, out: Value) -> [Value; 2] {
+    fn op(id: u64, node: usize, f: &str, class: &str, from: u64, out: &Value) -> [Value; 2] {
         [
             json!({"ev": "invoke", "t": from, "op": id, "actor": id, "node": node, "f": f,
                    "family": "p", "request": "r"}),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     fn verify(id: u64, node: usize, from: u64, counts: bool) -> [Value; 2] {
-        op(id, node, "verify", "ok", from, json!({ "counts": counts }))
+        op(id, node, "verify", "ok", from, &json!({ "counts": counts }))
     }
 
     fn says(parts: &[[Value; 2]]) -> usize {
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_token_that_counts_after_an_acknowledged_logout_is_noticed_on_any_node() {
-        let logout = op(1, 0, "logout", "ok", 100, Value::Null);
+        let logout = op(1, 0, "logout", "ok", 100, &Value::Null);
         for node in 0..3 {
             assert_eq!(says(&[logout.clone(), verify(2, node, 105, true)]), 0, "at the same time");
             assert_eq!(says(&[logout.clone(), verify(2, node, 200, false)]), 0);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_logout_without_an_answer_binds_a_node_once_it_has_been_heard_there() {
-        let logout = op(1, 0, "logout", "info", 100, Value::Null);
+        let logout = op(1, 0, "logout", "info", 100, &Value::Null);
         assert_eq!(says(&[logout.clone(), verify(2, 0, 200, true), verify(3, 1, 200, false)]), 0);
         let forgets = [logout, verify(2, 1, 200, false), verify(3, 1, 300, true)];
         assert_eq!(says(&forgets), 1);

@@ -119,7 +119,9 @@ mod tests {
     #[test]
     fn two_leaders_of_a_term_two_votes_and_a_step_back_are_noticed() {
         let run = json!({"ev": "run", "seed": 1, "nodes": 3, "seconds": 1.0, "version": "", "plan": [], "redis": false});
-        let says = |samples: &[Value]| examined(examine, &[&[run.clone()], samples].concat()).len();
+        let says = |samples: &[Value]| {
+            examined(examine, &[std::slice::from_ref(&run), samples].concat()).len()
+        };
         assert_eq!(
             says(&[sample(1, 0, 1, 1, 1, 5), sample(2, 1, 1, 1, 1, 5), sample(3, 0, 2, 2, 2, 6)]),
             0

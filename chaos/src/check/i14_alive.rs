@@ -15,6 +15,9 @@ const RESIDENT_KIB_MAX: u64 = 1024 * 1024;
 const OPEN_FILES_MAX: u64 = 4_096;
 /// Snapshots and the kept log are small here; a folder takes three times them and 64 MiB.
 const FOLDER_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Longest time for which a node whose disk is slow may say nothing.
+const SILENT_MAX: Nanos = 1_500_000_000;
+const SLOW: &str = "slow-fsync";
 /// Faults of a disk: the node that has it ends by itself.
 const ENDING: [&str; 2] = ["fsync-error", "disk-full"];
 /// What stops or cuts off a node so that it can't answer.
@@ -40,6 +43,7 @@ pub(super) fn examine(evidence: &Evidence) -> Examined {
     logs(evidence, &mut examined);
     deaths(evidence, &mut examined);
     leaders(evidence, &mut examined);
+    slow_disks(evidence, &mut examined);
     answers(evidence, &mut examined);
     sizes(evidence, &mut examined);
     examined
@@ -51,10 +55,10 @@ fn found(evidence: &Evidence, examined: &mut Examined) {
         let (at, answer, item) = (found.at, &found.answer, &found.item);
         match found.about.as_str() {
             "not-ready" => {
-                examined.violation(at, format!("a node did not come back ({item}): {answer}"))
+                examined.violation(at, format!("a node did not come back ({item}): {answer}"));
             }
             "not-converged" => {
-                examined.violation(at, format!("nodes do not agree ({item}): {answer}"))
+                examined.violation(at, format!("nodes do not agree ({item}): {answer}"));
             }
             "no-orderly-stop" | "goes-on-without-a-disk" => {
                 examined.violation(at, format!("{}: {item}: {answer}", found.about));
@@ -123,6 +127,28 @@ fn leaders(evidence: &Evidence, examined: &mut Examined) {
             let what =
                 format!("nobody led within {:.0} s after {}", seconds(LED_WITHIN), fault.kind);
             examined.violation(fault.ends, what);
+        }
+    }
+}
+
+/// A slow disk makes answers late and silences nobody: syncs are in the way of nothing else.
+fn slow_disks(evidence: &Evidence, examined: &mut Examined) {
+    for fault in evidence.faults.iter().filter(|fault| fault.kind == SLOW) {
+        examined.item();
+        let is_its = |node: &usize| fault.nodes.contains(&(node + 1).to_string());
+        let of_node = evidence.samples.iter().filter(|(_, node, _)| is_its(node));
+        let told: Vec<Nanos> = of_node.map(|(at, ..)| *at).collect();
+        for pair in told.windows(2) {
+            let [before, after] = pair else { continue };
+            let within = *after > fault.begins && *before < fault.ends;
+            if within && after - before > SILENT_MAX {
+                let silent = seconds(after - before);
+                let what = format!(
+                    "node {} was silent for {silent:.1} s since its disk was slow",
+                    fault.nodes.join(", ")
+                );
+                examined.violation(*before, what);
+            }
         }
     }
 }
@@ -206,6 +232,21 @@ mod tests {
         let says = |kind: &str| examined(examine, &[&fault(kind)[..], &late].concat()).len();
         assert_eq!(says("pause-any"), 0);
         assert_eq!(says("leader-in-minority"), 1);
+    }
+
+    #[test]
+    fn a_node_that_is_silent_since_its_disk_is_slow_is_noticed() {
+        let sample = |t: u64| {
+            json!({"ev": "sample", "t": t, "node": 0, "ready": true, "leader": 1, "term": 1,
+                   "vote": {"term": 1, "node": 1}, "committedIndex": 1, "appliedIndex": 1,
+                   "snapshotIndex": 0, "members": [1]})
+        };
+        let says = |kind: &str, after: u64| {
+            examined(examine, &[&fault(kind)[..], &[sample(20), sample(20 + after)]].concat()).len()
+        };
+        assert_eq!(says("slow-fsync", SILENT_MAX), 0);
+        assert_eq!(says("slow-fsync", SILENT_MAX + 1), 1);
+        assert_eq!(says("pause-any", SILENT_MAX + 1), 0, "it could not say anything");
     }
 
     #[test]

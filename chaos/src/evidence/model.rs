@@ -190,7 +190,7 @@ impl Replay {
         let is_repeat = known.inputs.contains_key(&number);
         let (is_known, ended) = (known.known, known.ended);
         let first = known.inputs.entry(number);
-        first.or_insert((index, request.to_owned(), text.to_owned()));
+        first.or_insert_with(|| (index, request.to_owned(), text.to_owned()));
         if is_repeat || (is_known && !is_next) {
             let what = format!("{room} got #{number} after {last:?}");
             self.breach(Rule::InputsDense, index, what);

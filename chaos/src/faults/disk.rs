@@ -14,7 +14,8 @@ const SLOW_SEEN: f64 = 0.1;
 /// Longest wait for the end of a node whose disk fails.
 const DEATH_PATIENCE: Duration = Duration::from_secs(15);
 const NONE: &str = "the nodes' disks can't fail here";
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for a node's numbers: its disk is slow.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn slow(strike: &mut Strike<'_>) -> Result<Outcome, Broken> {
     let Some(leader) = strike.leader().await else { return Ok(Outcome::skipped("nobody leads")) };

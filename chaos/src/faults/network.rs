@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rand::Rng as _;
+
 use super::process::{any, others};
 use super::{Kind, Outcome, Strike};
 use crate::broken::Broken;
@@ -22,27 +24,27 @@ pub(super) async fn weather(strike: &mut Strike<'_>) -> Result<Outcome, Broken> 
     let late = Condition { delay: LATE, jitter: LATE, ..Condition::default() };
     let narrow = Condition { bytes_per_second: Some(NARROW_BYTES), ..Condition::default() };
     let (whom, ways, condition) = match strike.kind {
-        Kind::LeaderInMinority => (leader, around(strike, leader), CUT),
-        Kind::LeaderInMajority => (follower, around(strike, follower), CUT),
+        Kind::LeaderInMinority => (vec![leader], around(strike, leader), CUT),
+        Kind::LeaderInMajority => (vec![follower], around(strike, follower), CUT),
         Kind::Isolate => {
             let victim = any(strike);
             let redis = strike.cluster.redis.as_ref().map(|_| both(End::Node(victim), End::Redis));
             let ways = around(strike, victim);
-            (victim, ways.into_iter().chain(redis.into_iter().flatten()).collect(), CUT)
+            (vec![victim], ways.into_iter().chain(redis.into_iter().flatten()).collect(), CUT)
         }
-        Kind::OneWayIn => (leader, into(strike, leader), CUT),
-        Kind::OneWayOut => (leader, out_of(strike, leader), CUT),
+        Kind::OneWayIn => (vec![leader], into(strike, leader), CUT),
+        Kind::OneWayOut => (vec![leader], out_of(strike, leader), CUT),
         Kind::Bridge => {
             let other = (follower + 1) % size;
             let other = if other == leader { (other + 1) % size } else { other };
             // The third one may lead or follow: both happen.
-            let pair = if any(strike) % 2 == 0 { (leader, follower) } else { (follower, other) };
-            (pair.0, both(End::Node(pair.0), End::Node(pair.1)).to_vec(), CUT)
+            let pair = if strike.rng.random() { (leader, follower) } else { (follower, other) };
+            (vec![pair.0, pair.1], both(End::Node(pair.0), End::Node(pair.1)).to_vec(), CUT)
         }
-        Kind::NarrowLink => (follower, around(strike, follower), narrow),
-        _ => (leader, around(strike, leader), late),
+        Kind::NarrowLink => (vec![follower], around(strike, follower), narrow),
+        _ => (vec![leader], around(strike, leader), late),
     };
-    strike.begins(&[whom]);
+    strike.begins(&whom);
     let before = strike.cluster.links.hindered(&ways);
     strike.cluster.links.set(ways.iter().copied(), condition);
     strike.hold().await;

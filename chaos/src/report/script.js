@@ -222,6 +222,8 @@ table("promises", [["", ""], ["promise"], ["looked at", "n"], ["", ""], ["file"]
   const broken = said.violations.length, open = said.undecided.length;
   const state = broken ? ["broken", "bad"] : !said.wanted ? ["not asked", "open"] : said.items === 0 || open ? ["unknown", "open"] : ["kept", "good"];
   const promise = make("div", said.promise);
+  const faced = said.provoked.filter(([, times]) => times > 0).map(([kind, times]) => times > 1 ? `${kind} ×${times}` : kind);
+  promise.append(make("div", faced.length ? `withstood: ${faced.join(", ")}` : "nothing in this run was made to break it", "faced"));
   for (const [name, lines] of [["violations", said.violations.map(it => it.what)], ["undecided", said.undecided]]) {
     if (!lines.length) continue;
     const more = make("details");
