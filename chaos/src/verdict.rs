@@ -35,8 +35,10 @@ pub(crate) struct Judgement {
     pub(crate) reasons: Vec<String>,
 }
 
-/// Reasons of one kind that are told.
+/// Broken promises that are told.
 const REASONS_MAX: usize = 20;
+/// Undecided things that are told for each promise.
+const UNDECIDED_MAX: usize = 3;
 
 pub(crate) fn judge(evidence: &Evidence, said: &[Said]) -> Judgement {
     let broken = said.iter().flat_map(|said| {
@@ -64,7 +66,7 @@ pub(crate) fn judge(evidence: &Evidence, said: &[Said]) -> Judgement {
         if said.items == 0 {
             unknown.push(format!("{} had nothing to look at", said.id));
         }
-        let undecided = said.undecided.iter().take(REASONS_MAX);
+        let undecided = said.undecided.iter().take(UNDECIDED_MAX);
         unknown.extend(undecided.map(|why| format!("{} undecided: {why}", said.id)));
     }
     let verdict = match (broken.is_empty(), unknown.is_empty()) {

@@ -45,7 +45,7 @@ if (reasons.length) {
 
 // The timeline.
 const time = data.timeline;
-const W = 1140, LEFT = 92, RIGHT = 12, GAP = 26;
+const W = 1140, LEFT = 92, RIGHT = 12, GAP = 32;
 const NODE_COLOURS = ["#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280"];
 const x = second => LEFT + (W - LEFT - RIGHT) * second / time.end_s;
 const svg = (name, attributes, parent) => {
@@ -63,15 +63,15 @@ const charts = [
 ].filter(chart => !chart.skip);
 const FAULT_ROWS = faultRows();
 const faultsHeight = 16 * FAULT_ROWS.length;
-const height = 20 + faultsHeight + charts.reduce((all, chart) => all + chart.height + GAP, 0) + 26;
+const height = 28 + faultsHeight + charts.reduce((all, chart) => all + chart.height + GAP, 0) + 26;
 const root = svg("svg", { viewBox: `0 0 ${W} ${height}`, role: "img", "aria-label": "timeline of the run" });
 at("timeline").append(root);
 const bands = svg("g", { opacity: 0.28 }, root);
 let y = 14;
 drawFaults();
-y += faultsHeight + 14;
+y += faultsHeight + 22;
 for (const chart of charts) {
-  const text = svg("text", { x: 0, y: y - 2, class: "name" }, root);
+  const text = svg("text", { x: 0, y: y - 12, class: "name" }, root);
   text.textContent = chart.name;
   chart.draw(y, chart.height);
   y += chart.height + GAP;
@@ -133,8 +133,8 @@ function drawRates(top, high) {
 function key(top, parts) {
   let left = LEFT + 6;
   for (const [fill, name] of parts) {
-    svg("rect", { x: left, y: top - 10, width: 9, height: 9, fill, rx: 2 }, root);
-    svg("text", { x: left + 13, y: top - 2 }, root).textContent = name;
+    svg("rect", { x: left, y: top - 20, width: 9, height: 9, fill, rx: 2 }, root);
+    svg("text", { x: left + 13, y: top - 12 }, root).textContent = name;
     left += 26 + 6 * name.length;
   }
 }
