@@ -71,10 +71,7 @@ endif
 	SERVERV2_BIN="$(SERVER)" BASE_URL="$(BASE_URL)" bash tests/setup/run-conformance.sh $(CONFORMANCE)
 
 chaos: ## Break a cluster of three for FOR=90s by the plan of SEED, judge it, and write target/chaos/…/report.html.
-ifeq ($(SERVERV2_BIN),)
-	@# As the tests build it: dependencies with other features would all be built once more.
-	cargo test --locked --workspace --no-run
-endif
-	cargo build --locked -p serverv2-chaos
+	@# All programs in one go: dependencies with other features would all be built once more.
+	cargo build --locked --workspace --bins
 	"$(abspath $(TARGET_DIR))/debug/chaos" run $(if $(SEED),--seed $(SEED)) --for $(FOR) \
 		--server "$(if $(SERVERV2_BIN),$(SERVERV2_BIN),$(SERVER))" --out "$(abspath $(TARGET_DIR))/chaos"
