@@ -15,10 +15,11 @@ COPY Cargo.toml Cargo.lock ./
 COPY raft/Cargo.toml raft/
 COPY raft/machine/Cargo.toml raft/machine/
 COPY storage/Cargo.toml storage/
-RUN for crate in . raft raft/machine storage; do mkdir -p $crate/src && touch $crate/src/lib.rs; done \
- && echo 'fn main() {}' > src/main.rs \
+COPY chaos/Cargo.toml chaos/
+RUN for crate in . raft raft/machine storage chaos; do mkdir -p $crate/src && touch $crate/src/lib.rs; done \
+ && echo 'fn main() {}' | tee src/main.rs > chaos/src/main.rs \
  && cargo build --locked --release --bin serverv2 \
- && rm -rf src raft storage
+ && rm -rf src raft storage chaos
 COPY . .
 # Newer than what stood in their place.
 RUN find src raft storage -name '*.rs' -exec touch {} + \
