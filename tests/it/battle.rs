@@ -1,5 +1,7 @@
 //! Battles as two clients live them, from the pairing to `roomClosed` (rows 13 to 20 and 22).
 
+#![expect(clippy::unwrap_used, reason = "in a test a failure may as well panic here")]
+
 use serde_json::{Value, json};
 
 use crate::harness::battle::messages;
