@@ -21,7 +21,7 @@ pub mod subscriber;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, Script, ScriptInvocation};
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -36,6 +36,12 @@ const WAITING_MAX: usize = 1_024;
 
 /// Keys that are looked at for one page of a walk.
 const SCANNED: usize = 500;
+
+/// With these words a server says that it takes no writes now, whatever they are: its memory is full, its disk is, it
+/// is a replica, or it has too few of them.
+const TAKES_NO_WRITES: [&str; 4] = ["OOM", "MISCONF", "READONLY", "NOREPLICAS"];
+/// A refused write is believed for so long. Who was refused writes again sooner (the registry), so this is refreshed.
+const BELIEVED: Duration = Duration::from_secs(2);
 
 /// Why there is no answer. Nobody's request fails for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +92,8 @@ struct Inner {
     /// Told when a call has found out that it is away.
     failed: Notify,
     info: RwLock<Option<ServerInfo>>,
+    /// When a write was refused last.
+    refused: Mutex<Option<Instant>>,
     figures: Figures,
 }
 
@@ -102,6 +110,7 @@ impl Redis {
             presence: watch::Sender::default(),
             failed: Notify::default(),
             info: RwLock::default(),
+            refused: Mutex::default(),
             figures: Figures::default(),
         });
         tokio::spawn(keeper::keep(Arc::downgrade(&inner), inner.first_pause));
@@ -121,6 +130,11 @@ impl Redis {
     /// To be told when that changes.
     pub fn watch(&self) -> watch::Receiver<Presence> {
         self.0.presence.subscribe()
+    }
+
+    /// Whether it takes writes, as far as is known: one that is full answers, but what is written is not there.
+    pub fn takes_writes(&self) -> bool {
+        self.0.refused.lock().is_none_or(|at| at.elapsed() >= BELIEVED)
     }
 
     /// What it said of itself last; `None` while it is away.
@@ -224,7 +238,10 @@ impl Redis {
         let number = link.number;
         match tokio::time::timeout(self.0.timeout, ask(link)).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) if is_answer(&error) => Err(RedisError::Refused(error.to_string())),
+            Ok(Err(error)) if is_answer(&error) => {
+                self.0.note(&error);
+                Err(RedisError::Refused(error.to_string()))
+            }
             Ok(Err(error)) => Err(self.0.lose(number, &error.to_string())),
             Err(_) => Err(self
                 .0
@@ -245,6 +262,22 @@ impl Inner {
         }
         RedisError::Lost(reason.to_owned())
     }
+
+    /// Notes it if the server takes no writes; the log is told once.
+    fn note(&self, error: &redis::RedisError) {
+        if takes_no_writes(error) && self.refused.lock().replace(Instant::now()).is_none() {
+            tracing::warn!(redis = %self.address, %error, "Redis takes no writes");
+        }
+    }
+
+    /// Forgets a refusal that is believed no more.
+    fn forgive(&self) {
+        let mut refused = self.refused.lock();
+        if refused.is_some_and(|at| at.elapsed() >= BELIEVED) {
+            *refused = None;
+            tracing::info!(redis = %self.address, "Redis takes writes again");
+        }
+    }
 }
 
 /// Whether this is what the server said, rather than its silence.
@@ -254,4 +287,27 @@ fn is_answer(error: &redis::RedisError) -> bool {
         ErrorKind::Server(_) | ErrorKind::UnexpectedReturnType | ErrorKind::Extension
     );
     said && !error.is_unrecoverable_error()
+}
+
+/// Whether this refuses all writes, and not only this one.
+fn takes_no_writes(error: &redis::RedisError) -> bool {
+    let refuses = |code: &str| TAKES_NO_WRITES.contains(&code);
+    if error.code().is_some_and(refuses) {
+        return true;
+    }
+    // That of a pipeline has a code for each command.
+    let of_commands = error.clone().into_server_errors();
+    of_commands.is_some_and(|errors| errors.iter().any(|(_, error)| refuses(error.code())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_full_is_told_from_one_that_refuses_a_mistake() {
+        let said = |code: &str| redis::make_extension_error(code.to_owned(), None);
+        assert!(takes_no_writes(&said("OOM")) && takes_no_writes(&said("MISCONF")));
+        assert!(!takes_no_writes(&said("WRONGTYPE")) && !takes_no_writes(&said("NOPERM")));
+    }
 }

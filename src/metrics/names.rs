@@ -73,6 +73,10 @@ pub(super) const DATABASE_AWAY: Name = (
     "1 if the database that keeps players and reports has not answered this node's last question",
 );
 pub(super) const REDIS_AWAY: Name = ("serverv2_redis_away", "1 if Redis does not answer");
+pub(super) const REDIS_REFUSES: Name = (
+    "serverv2_redis_refuses_writes",
+    "1 if Redis answers and takes no writes, as one whose memory is full",
+);
 pub(super) const REDIS_FAILURES: Name = (
     "serverv2_redis_failures",
     "Calls of Redis without success: away and busy were not sent, lost may have happened, refused had an error for an answer",

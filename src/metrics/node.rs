@@ -37,6 +37,7 @@ pub(super) struct NodeSample {
 #[derive(Debug)]
 struct RedisSample {
     away: bool,
+    refuses: bool,
     failures: Vec<(&'static str, u64)>,
     probes: [(&'static str, u64); 2],
 }
@@ -46,6 +47,7 @@ impl RedisSample {
         let figures = redis.figures();
         Self {
             away: !redis.presence().up,
+            refuses: !redis.takes_writes(),
             failures: figures.failures().collect(),
             probes: figures.probes(),
         }
@@ -128,6 +130,7 @@ impl NodeSample {
         page.durations_by(contract::REDIS, "operation", self.redis_answers.iter().cloned())?;
         if let Some(redis) = &self.redis {
             page.gauge(names::REDIS_AWAY, u64::from(redis.away))?;
+            page.gauge(names::REDIS_REFUSES, u64::from(redis.refuses))?;
             page.counters(names::REDIS_FAILURES, "outcome", redis.failures.iter().copied())?;
             page.counters(names::REDIS_CONNECTS, "outcome", redis.probes)?;
         }

@@ -102,6 +102,7 @@ async fn watch(inner: &Weak<Inner>) {
                 }
             }
         }
+        it.forgive();
         if !redis.presence().up {
             *it.info.write() = None;
             return;

@@ -189,7 +189,13 @@ impl Mirror {
             match stop {
                 Stop::Lost => info!("the mirror is not what was written: write it anew"),
                 Stop::Deposed => debug!("another node writes the mirror"),
-                Stop::Redis(error) => debug!(%error, "the mirror could not be written"),
+                Stop::Redis(error) => {
+                    debug!(%error, "the mirror could not be written");
+                    // One that refuses is there: it would be asked again at once.
+                    if matches!(error, RedisError::Refused(_)) {
+                        sleep(LOOK).await;
+                    }
+                }
                 Stop::Foreign(key) => {
                     error!(key, "{}", ForeignMirror);
                     sleep(FOREIGN_PAUSE).await;

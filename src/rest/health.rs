@@ -68,6 +68,10 @@ struct HealthDetails<'a> {
 #[serde(rename_all = "camelCase")]
 struct RedisHealth {
     reachable: bool,
+    /// False: it answers, and refuses what is to be written (its memory is full, for instance).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    takes_writes: Option<bool>,
     /// Milliseconds; what follows is missing while it is away.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -106,8 +110,10 @@ impl RedisHealth {
         });
         let info = redis.info();
         let told = info.as_ref();
+        let reachable = redis.presence().up;
         Self {
-            reachable: redis.presence().up,
+            reachable,
+            takes_writes: reachable.then(|| redis.takes_writes()),
             response_time: told.map(|info| info.response.as_micros() as f64 / 1_000.0),
             connected_clients: told.map(|info| info.connected_clients),
             used_memory: told.map(|info| info.used_memory.clone()),
@@ -168,7 +174,9 @@ fn cluster_health(app: &App) -> ClusterHealth<'_> {
     let status = match &redis {
         _ if !raft.ready => "unhealthy",
         // The game goes on; what others see of it does not.
-        Some(RedisHealth { reachable: false, .. }) => "degraded",
+        Some(
+            RedisHealth { reachable: false, .. } | RedisHealth { takes_writes: Some(false), .. },
+        ) => "degraded",
         _ => "healthy",
     };
     let settings = &app.settings;
