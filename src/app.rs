@@ -152,9 +152,6 @@ impl App {
         }
         let redis = redis_address.map(|address| Redis::start(&settings.redis, address));
         let blacklist = redis.clone().map(Blacklist::new);
-        if let Some(blacklist) = blacklist.clone() {
-            tokio::spawn(blacklist.keep(cluster.clone()));
-        }
         let signer = settings
             .redis
             .session_tokens
@@ -166,6 +163,9 @@ impl App {
                 return Err(error.into());
             }
         };
+        if let (Some(blacklist), Some(mirror)) = (&blacklist, &mirror) {
+            tokio::spawn(blacklist.clone().keep(cluster.clone(), mirror.clone()));
+        }
         let gateway = Gateway::start(
             &cluster,
             feed,

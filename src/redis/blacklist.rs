@@ -1,13 +1,15 @@
 //! Revoked tokens (`auth:blacklist:*`, contract 7.3), in both directions.
 //!
 //! What this cluster revokes is decided in the log and written here for other services: at once by whoever was
-//! asked, and all of it by the leader whenever a Redis has come back or another node leads. What other services
+//! asked, and all of it by the leader whenever a Redis has come back, has lost what was in it, or another node leads;
+//! and by whoever could not write what he was asked for, once he can. What other services
 //! revoke is looked up here, remembered for [`FRESH_FOR`], and put into the log as soon as somebody comes with
 //! such a token, or is found to be connected by one (`gateway/revoked.rs`): from then on it holds without Redis, too.
 //! While Redis is away the log alone decides.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::future::try_join_all;
@@ -18,6 +20,7 @@ use serverv2_raft::Cluster;
 use tokio::time::{interval, sleep};
 use tracing::{debug, info};
 
+use super::mirror::Mirror;
 use super::{Operation, Redis, RedisError, keys};
 
 /// How long what Redis said of a token is remembered.
@@ -41,12 +44,14 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub struct Blacklist {
     redis: Redis,
     seen: Mutex<HashMap<TokenId, (Instant, bool)>>,
+    /// This node could not write a revocation.
+    missing: AtomicBool,
 }
 
 impl Blacklist {
     /// The blacklist in this Redis.
     pub fn new(redis: Redis) -> Arc<Self> {
-        Arc::new(Self { redis, seen: Mutex::default() })
+        Arc::new(Self { redis, seen: Mutex::default(), missing: AtomicBool::new(false) })
     }
 
     /// Whether somebody has put this token there; false while Redis is away.
@@ -120,35 +125,42 @@ impl Blacklist {
         let written: Result<(), RedisError> =
             self.redis.pipe(Operation::Blacklist, &pipeline).await;
         if let Err(error) = written {
-            debug!(%error, "a revocation is written once Redis is back");
+            debug!(%error, "a revocation is written once Redis takes it");
+            self.missing.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Writes all that is revoked whenever it may be missing; leaders only.
-    pub async fn keep(self: Arc<Self>, cluster: Cluster) {
-        let mut written: Option<(u64, Instant)> = None;
+    /// Writes all that is revoked whenever some of it may be missing there.
+    pub async fn keep(self: Arc<Self>, cluster: Cluster, mirror: Arc<Mirror>) {
+        let mut written: Option<((u64, u64), Instant)> = None;
         let mut look = interval(LOOK);
         loop {
             look.tick().await;
             let presence = self.redis.presence();
-            if !cluster.status().is_leader {
+            let leads = cluster.status().is_leader;
+            // The mirror notices a Redis that was emptied, on a connection that lives on.
+            let now = (presence.connection, mirror.projections());
+            let done = written.is_some_and(|(at, when)| at == now && when.elapsed() < SWEEP);
+            if !leads {
                 written = None;
+            }
+            let due = (leads && !done) || self.missing.load(Ordering::Relaxed);
+            if !presence.up || !due {
                 continue;
             }
-            let done = written.is_some_and(|(connection, at)| {
-                connection == presence.connection && at.elapsed() < SWEEP
-            });
-            if !presence.up || done {
-                continue;
-            }
+            // First: what can't be written meanwhile is missing once more.
+            self.missing.store(false, Ordering::Relaxed);
             match self.write_all(&cluster).await {
                 Ok(count) => {
                     if count > 0 {
                         info!(revocations = count, "the blacklist in Redis is complete");
                     }
-                    written = Some((presence.connection, Instant::now()));
+                    written = leads.then(|| (now, Instant::now()));
                 }
-                Err(error) => debug!(%error, "the blacklist could not be written"),
+                Err(error) => {
+                    debug!(%error, "the blacklist could not be written");
+                    self.missing.store(true, Ordering::Relaxed);
+                }
             }
         }
     }

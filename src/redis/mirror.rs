@@ -161,6 +161,11 @@ impl Mirror {
         (writes, reading)
     }
 
+    /// How often this node has begun to write everything anew: what else is in Redis may be gone, too.
+    pub(super) fn projections(&self) -> u64 {
+        self.figures.projections.load(Ordering::Relaxed)
+    }
+
     async fn keep(self: Arc<Self>, mut delivered: watch::Receiver<u64>) {
         loop {
             let status = self.cluster.status();
