@@ -17,7 +17,7 @@ use super::{Operation, Redis, RedisError, keys};
 use crate::balance::{Condition, Health, Instance, LocalCondition};
 
 /// How often an instance says how it is.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How often it is looked whether it is otherwise than it said.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long what it said is kept.
