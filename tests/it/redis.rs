@@ -4,6 +4,7 @@ mod blacklist;
 mod connection;
 mod mirror;
 mod registry;
+mod seen;
 mod sessions;
 mod several;
 mod told;

@@ -34,6 +34,7 @@ pub(crate) mod team;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::time::Instant;
 
 pub(crate) use battle::{Duel, Fighter};
 pub(crate) use http::{Answer, Http};
@@ -68,6 +69,21 @@ pub(crate) async fn connected_guest(server: &Server) -> (String, Client) {
 /// Asks again until the answer is as wanted.
 pub(crate) async fn eventually<T, F>(
     what: &str,
+    ask: impl FnMut() -> F,
+    wanted: impl Fn(&T) -> bool,
+) -> T
+where
+    F: Future<Output = T>,
+    T: std::fmt::Debug,
+{
+    within(DEADLINE, Instant::now(), what, ask, wanted).await
+}
+
+/// The same, within so long from a moment that may lie in the past: for what is promised by then.
+pub(crate) async fn within<T, F>(
+    promised: Duration,
+    since: Instant,
+    what: &str,
     mut ask: impl FnMut() -> F,
     wanted: impl Fn(&T) -> bool,
 ) -> T
@@ -75,16 +91,14 @@ where
     F: Future<Output = T>,
     T: std::fmt::Debug,
 {
-    let began = tokio::time::Instant::now();
     loop {
+        // What is seen now was true at the latest now: how long looking takes does not count.
+        let waited = since.elapsed();
         let answer = ask().await;
         if wanted(&answer) {
             return answer;
         }
-        assert!(
-            began.elapsed() < DEADLINE,
-            "no {what} within {DEADLINE:?}; last answer {answer:?}"
-        );
+        assert!(waited < promised, "no {what} within {promised:?}; last answer {answer:?}");
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
 }

@@ -1,76 +1,17 @@
 //! Rooms, the queue and connections, as another service reads them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hyper::Method;
 use serde_json::Value;
 
+use super::seen::{Fields, Seen, until};
 use super::several::Servers;
 use crate::harness::cluster::Trio;
 use crate::harness::process::Options;
 use crate::harness::redis::{Redis, ThreeMasters};
 use crate::harness::{Duel, Fighter, Http, Server, eventually};
 use crate::tokens::{Holder, by, wanting_tokens};
-
-type Fields = BTreeMap<String, String>;
-
-/// What another service sees, without fences.
-#[derive(Debug, Default, PartialEq)]
-struct Seen {
-    rooms: BTreeMap<String, Fields>,
-    connections: BTreeMap<String, Fields>,
-    queued: BTreeMap<String, Fields>,
-    queue: BTreeSet<String>,
-}
-
-impl Seen {
-    fn of(redis: &impl Servers) -> Self {
-        let hashes = |kind: &str| {
-            let prefix = format!("arcadia:{kind}:");
-            let mut found = BTreeMap::new();
-            for key in redis.keys(&format!("{prefix}*")) {
-                let mut fields: Fields = redis.about(&key, redis::cmd("HGETALL").arg(&key));
-                fields.remove("fence");
-                if !fields.is_empty() {
-                    found.insert(key[prefix.len()..].to_owned(), fields);
-                }
-            }
-            found
-        };
-        let set = "arcadia:matchmaking:queue";
-        Self {
-            rooms: hashes("room"),
-            connections: hashes("player:connections"),
-            queued: hashes("matchmaking:player"),
-            queue: redis.about(set, redis::cmd("SMEMBERS").arg(set)),
-        }
-    }
-
-    /// Whether this is what these players know of themselves: who waits, and whose room is how.
-    fn tells(&self, waiting: &[&Fighter], duels: &[(&Duel, &str)]) -> bool {
-        let ids = |fighters: &[&Fighter]| -> BTreeSet<String> {
-            fighters.iter().map(|fighter| fighter.id.clone()).collect()
-        };
-        let queued: BTreeSet<String> = self.queued.keys().cloned().collect();
-        let rooms: BTreeMap<String, &str> =
-            duels.iter().map(|(duel, status)| (duel.room.clone(), *status)).collect();
-        let told: BTreeMap<String, &str> =
-            self.rooms.iter().map(|(id, room)| (id.clone(), room["status"].as_str())).collect();
-        let mut players = ids(waiting);
-        players.extend(duels.iter().flat_map(|(duel, _)| [duel.a.id.clone(), duel.b.id.clone()]));
-        let connected = self.connections.iter().filter(|(_, told)| told["status"] == "connected");
-        queued == ids(waiting)
-            && self.queue == queued
-            && rooms == told
-            && players.is_subset(&connected.map(|(id, _)| id.clone()).collect())
-    }
-}
-
-async fn until(redis: &impl Servers, waiting: &[&Fighter], duels: &[(&Duel, &str)]) -> Seen {
-    let seen = || async { Seen::of(redis) };
-    eventually("the mirror of this", seen, |seen| seen.tells(waiting, duels)).await
-}
 
 async fn trio(redis: &Redis) -> Trio {
     Trio::start_with(|_, options| options.env("REDIS_URL", redis.url())).await
