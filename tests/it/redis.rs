@@ -3,6 +3,7 @@
 mod blacklist;
 mod connection;
 mod mirror;
+mod outage;
 mod registry;
 mod seen;
 mod sessions;

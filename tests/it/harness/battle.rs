@@ -106,7 +106,12 @@ impl Fighter {
         asked.sequence
     }
 
-    async fn wait_message(&self, what: &str, wanted: impl Fn(&Message) -> bool) -> Message {
+    /// Waits for the first message that is wanted.
+    pub(crate) async fn wait_message(
+        &self,
+        what: &str,
+        wanted: impl Fn(&Message) -> bool,
+    ) -> Message {
         self.client
             .wait(&format!("message {what}"), |records| {
                 let events =
@@ -188,7 +193,8 @@ impl Fighter {
         }
     }
 
-    async fn choose(&self, rng: &mut StdRng) {
+    /// Chooses at random, a skill mostly.
+    pub(crate) async fn choose(&self, rng: &mut StdRng) {
         let available = self.available().await;
         let of = |kind: &str| -> Vec<&Value> {
             available.iter().filter(|choice| choice["type"] == kind).collect()

@@ -39,20 +39,42 @@ pub(crate) fn signed(secret: &str, claims: &Value) -> String {
     format!("{message}.{}", base64url(&signature))
 }
 
+/// The id in a token.
+pub(crate) fn id(token: &str) -> String {
+    let claims = token.split('.').nth(1).expect("a token has three parts");
+    let claims: Value = serde_json::from_slice(&from_base64url(claims)).expect("claims are JSON");
+    claims["jti"].as_str().expect("a token has an id").to_owned()
+}
+
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later").as_secs()
 }
 
+const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let digits = DIGITS.as_bytes();
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
         let mut padded = [0; 3];
         padded[..chunk.len()].copy_from_slice(chunk);
         let bits = u32::from_be_bytes([0, padded[0], padded[1], padded[2]]);
         for digit in 0..=chunk.len() {
-            text.push(char::from(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize]));
+            text.push(char::from(digits[(bits >> (18 - 6 * digit) & 63) as usize]));
         }
     }
     text
+}
+
+fn from_base64url(text: &str) -> Vec<u8> {
+    let bits = text.chars().map(|char| DIGITS.find(char).expect("a digit") as u32);
+    let (mut bytes, mut waiting, mut count) = (Vec::new(), 0u32, 0);
+    for six in bits {
+        (waiting, count) = (waiting << 6 | six, count + 6);
+        if count >= 8 {
+            count -= 8;
+            bytes.push((waiting >> count & 255) as u8);
+        }
+    }
+    bytes
 }

@@ -118,6 +118,11 @@ impl Redis {
         signal("CONT", self.process.as_ref().expect("it is running").0.id());
     }
 
+    /// From now on it takes no writes if it has more bytes than that; 0 means no limit.
+    pub(crate) fn limit_memory(&self, bytes: usize) {
+        let () = self.ask(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes));
+    }
+
     /// What it says to a command, as nobody's server.
     #[track_caller]
     pub(crate) fn ask<T: FromRedisValue>(&self, command: &Cmd) -> T {

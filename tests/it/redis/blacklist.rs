@@ -15,40 +15,19 @@ async fn trio(redis: &Redis) -> Trio {
     Trio::start_with(|_, options| wanting_tokens(options).env("REDIS_URL", redis.url())).await
 }
 
-/// The id in a token.
-fn jti(token: &str) -> String {
-    let claims = token.split('.').nth(1).expect("a token has three parts");
-    let bytes = base64url(claims);
-    let claims: serde_json::Value = serde_json::from_slice(&bytes).expect("claims are JSON");
-    claims["jti"].as_str().expect("a token has an id").to_owned()
-}
-
-fn base64url(text: &str) -> Vec<u8> {
-    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let bits = text.chars().map(|char| DIGITS.find(char).expect("a digit") as u32);
-    let (mut bytes, mut waiting, mut count) = (Vec::new(), 0u32, 0);
-    for six in bits {
-        (waiting, count) = (waiting << 6 | six, count + 6);
-        if count >= 8 {
-            count -= 8;
-            bytes.push((waiting >> count & 255) as u8);
-        }
-    }
-    bytes
-}
-
 fn key(token: &str) -> String {
-    format!("arcadia:auth:blacklist:{}", jti(token))
+    format!("arcadia:auth:blacklist:{}", jwt::id(token))
 }
 
-fn revoked(redis: &Redis, token: &str) -> BTreeMap<String, String> {
+/// What others are told of a token that counts no more.
+pub(super) fn revoked(redis: &Redis, token: &str) -> BTreeMap<String, String> {
     redis.ask(redis::cmd("HGETALL").arg(key(token)))
 }
 
 async fn until_revoked(redis: &Redis, token: &str) {
     let there = || async { revoked(redis, token) };
     let told = eventually("the revocation", there, |told| !told.is_empty()).await;
-    assert_eq!(told["jti"], jti(token));
+    assert_eq!(told["jti"], jwt::id(token));
     assert!(told["expiry"].parse::<u64>().ok() > told["revokedAt"].parse::<u64>().ok());
     let expires: i64 = redis.ask(redis::cmd("PTTL").arg(key(token)));
     assert!(expires > 0, "{expires}");

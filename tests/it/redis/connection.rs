@@ -20,7 +20,7 @@ async fn metrics(server: &Server) -> String {
 }
 
 /// Waits until the node says of itself that it is so.
-async fn until(server: &Server, status: &str) -> Value {
+pub(super) async fn until(server: &Server, status: &str) -> Value {
     let now = || async { health(server).await };
     eventually(status, now, |health| health["status"] == status).await
 }

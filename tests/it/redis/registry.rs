@@ -6,13 +6,15 @@ use crate::harness::cluster::Trio;
 use crate::harness::redis::Redis;
 use crate::harness::{connected_guest, eventually};
 
-fn instances(redis: &Redis) -> Vec<String> {
+/// Ids of all instances, in order.
+pub(super) fn instances(redis: &Redis) -> Vec<String> {
     let mut ids: Vec<String> = redis.ask(redis::cmd("SMEMBERS").arg("arcadia:service:instances"));
     ids.sort();
     ids
 }
 
-fn instance(redis: &Redis, id: &str) -> BTreeMap<String, String> {
+/// What one of them says of itself.
+pub(super) fn instance(redis: &Redis, id: &str) -> BTreeMap<String, String> {
     redis.ask(redis::cmd("HGETALL").arg(format!("arcadia:service:instance:{id}")))
 }
 
