@@ -24,7 +24,7 @@ pub(crate) mod postgres;
 #[path = "../../faults/powercut.rs"]
 mod powercut;
 pub(crate) mod process;
-mod raw;
+pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod relay;
 pub(crate) mod roamers;
