@@ -12,7 +12,7 @@ use hyper::Method;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
-use self::arena::{Arena, Score, Standing, fighter};
+use self::arena::{Arena, Score, Standing, fighter, let_in};
 use self::whole::Truth;
 use super::connection;
 use super::seen::PROMISED;
@@ -176,7 +176,7 @@ async fn are_as(nodes: &[Server], degraded: impl Fn(usize) -> bool) {
 async fn log_in_and_out(nodes: &[Server], at: usize) -> (String, String) {
     let [here, there, elsewhere] = [0, 1, 2].map(|further| &nodes[(at + further) % 3]);
     let holder = Holder::of(here).await;
-    let client = holder.dial(there).session("desk").open().await;
+    let client = let_in(holder.dial(there).session("desk")).await;
     client.settle().await;
     let path = format!("/api/v1/sessions/sessions/{}", holder.id);
     let list = || by(&holder.access, elsewhere, Method::GET, &path).send();

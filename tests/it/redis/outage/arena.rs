@@ -3,15 +3,17 @@
 //! each state is compared with what the server says of it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex as Locked;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::time::{Instant, sleep};
 
 use crate::harness::battle::{Message, messages};
 use crate::harness::knowledge::assert_same_story;
-use crate::harness::{Duel, Fighter, Server, eventually, team};
+use crate::harness::{Client, DEADLINE, Dial, Duel, Fighter, Server, eventually, team};
 use crate::tokens::Holder;
 
 /// Battles at once.
@@ -187,7 +189,20 @@ async fn next(duel: &Duel, viewer: &Fighter, seen: i64) -> Message {
 pub(super) async fn fighter(node: &Server, team: usize) -> Fighter {
     let holder = Holder::of(node).await;
     let session = format!("session-of-{}", &holder.id[..8]);
-    let client = holder.dial(node).session(&session).open().await;
+    let client = let_in(holder.dial(node).session(&session)).await;
     let team = team::schema(team, &holder.id);
     Fighter { id: holder.id, session, team, client }
+}
+
+/// Connects, again and again while the node is not sure whether the token counts: a machine may be too busy for that.
+pub(super) async fn let_in(dial: Dial) -> Client {
+    let began = Instant::now();
+    loop {
+        match dial.clone().try_open().await {
+            Ok(client) => return client,
+            Err(why) => assert_eq!(why, "AUTHENTICATION_ERROR"),
+        }
+        assert!(began.elapsed() < DEADLINE, "nobody is let in");
+        sleep(Duration::from_millis(60)).await;
+    }
 }
