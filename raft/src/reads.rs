@@ -20,7 +20,7 @@ use crate::node::Node;
 use crate::transport::message::{Request, Response};
 use crate::types::Raft;
 
-/// Pause before a leader that could not say is asked again.
+/// Pause before a node that could not say is asked again.
 const RETRY: Duration = Duration::from_millis(20);
 /// How often a node makes sure that it knows all there is.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -89,24 +89,46 @@ pub(crate) async fn stay_certain(node: Weak<Node>) {
 
 /// Waits until these peers have applied the entry of this index, each for as long as `patience`.
 /// Tells who has.
+///
+/// One that can't be asked is waited for as long, too: that it does not answer is no proof that it is not
+/// there. It may go on for a moment with what it knows (its disk has failed, or it can ask and not be asked).
 pub(crate) async fn applied_by(
     node: Arc<Node>,
     peers: Vec<NodeId>,
     index: u64,
     patience: Duration,
 ) -> Vec<NodeId> {
+    let deadline = Instant::now() + patience;
     let asked = peers.into_iter().map(|peer| {
-        let link = node.peers.as_ref().and_then(|peers| peers.link(peer.0));
+        let node = &node;
         async move {
-            match link?.call(&Request::AwaitApplied(index), patience).await {
-                Ok(Response::Applied(true)) => Some(peer),
-                Ok(_) => None,
-                Err(error) => {
-                    tracing::debug!(%error, "a peer does not say what it has applied");
-                    None
+            loop {
+                if says_applied(node, peer, index, deadline).await {
+                    return Some(peer);
                 }
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return None;
+                }
+                tokio::time::sleep(RETRY.min(left)).await;
             }
         }
     });
     join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Asks a peer once, until the deadline at most.
+async fn says_applied(node: &Node, peer: NodeId, index: u64, deadline: Instant) -> bool {
+    let Some(mut link) = node.peers.as_ref().and_then(|peers| peers.link(peer.0)) else {
+        return false;
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    match link.call(&Request::AwaitApplied(index), left).await {
+        Ok(Response::Applied(applied)) => applied,
+        Ok(_) => false,
+        Err(error) => {
+            tracing::debug!(%error, "a peer does not say what it has applied");
+            false
+        }
+    }
 }
