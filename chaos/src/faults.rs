@@ -121,7 +121,7 @@ kinds! {
     Isolate "isolate" Nodes Peers "a node is cut off from its peers and from Redis";
     OneWayIn "one-way-in" Nodes Peers "the leader hears nothing from its peers and is heard";
     OneWayOut "one-way-out" Nodes Peers "the leader hears its peers and is not heard";
-    Bridge "bridge" Nodes Peers "two nodes see only the third one";
+    Bridge "bridge" Nodes Peers "the leader and a follower see only the third node";
     Flapping "flapping" Nodes Peers "the leader's ways are cut and healed every 200 ms";
     SlowLink "slow-link" Nodes Peers "the leader's ways take 50 ms and up to 50 ms more";
     NarrowLink "narrow-link" Nodes Peers "a follower's ways carry 64 kbit a second";

@@ -17,6 +17,7 @@ mod orders;
 mod plan;
 mod report;
 mod run;
+mod scenarios;
 mod verdict;
 mod workload;
 
@@ -60,6 +61,10 @@ async fn act(cli: Cli) -> Result<Verdict, Broken> {
     let acting = async {
         match cli.command {
             Command::Run(args) => orders::run(&args.order(None)?).await,
+            Command::Scenario { name, place } => match orders::scenario(name.as_deref(), &place)? {
+                Some(order) => orders::run(&order).await,
+                None => Ok(Verdict::Valid),
+            },
             Command::Long(args) => orders::long(&args).await,
             Command::Replay { folder } => orders::judge(&folder),
         }

@@ -13,7 +13,7 @@ use crate::measures::Measures;
 use crate::run::{self, Order};
 use crate::verdict::{Judgement, Verdict, judge as judge_by};
 use crate::workload::Crowd;
-use crate::{check, report};
+use crate::{check, report, scenarios};
 
 /// Breaks every promise of a cluster from outside, and says which one did not hold.
 ///
@@ -31,6 +31,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run after run, each with the next seed; only the evidence of those that are not valid is kept.
     Long(LongArgs),
+    /// A plan that once broke a promise, by its name; without one they are listed.
+    Scenario {
+        name: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Judges a kept folder of evidence again.
     Replay {
         /// The folder of a run.
@@ -49,12 +55,8 @@ pub(crate) struct RunArgs {
     /// Nodes of the cluster.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
     nodes: u8,
-    /// The server binary.
-    #[arg(long, env = "SERVERV2_BIN", default_value = "target/debug/serverv2")]
-    server: PathBuf,
-    /// The folder of evidence; each run has a folder in it.
-    #[arg(long, default_value = "target/chaos")]
-    out: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Only these faults, by name, with commas between; `none` for none.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
@@ -65,6 +67,20 @@ pub(crate) struct RunArgs {
     /// Players who fight.
     #[arg(long, default_value_t = Crowd::default().fighters)]
     fighters: u32,
+    /// Who logs in and out.
+    #[arg(long, default_value_t = Crowd::default().tokens)]
+    tokens: u32,
+}
+
+/// What is run, and where the evidence goes.
+#[derive(Args, Clone)]
+pub(crate) struct Place {
+    /// The server binary.
+    #[arg(long, env = "SERVERV2_BIN", default_value = "target/debug/serverv2")]
+    server: PathBuf,
+    /// The folder of evidence; each run has a folder in it.
+    #[arg(long, default_value = "target/chaos")]
+    out: PathBuf,
 }
 
 #[derive(Args, Clone)]
@@ -110,14 +126,40 @@ impl RunArgs {
             seed,
             length: self.length,
             nodes: usize::from(self.nodes),
-            binary: self.server.clone(),
+            binary: self.place.server.clone(),
             kinds,
-            crowd: Crowd { fighters: self.fighters, ..Crowd::default() },
-            evidence: self.out.join(format!("seed-{seed}")),
+            crowd: Crowd { fighters: self.fighters, tokens: self.tokens, ..Crowd::default() },
+            evidence: self.place.out.join(format!("seed-{seed}")),
             election_ms: ELECTION_MS,
             lying_disks: self.lying_disks,
+            scenario: None,
         })
     }
+}
+
+/// The order of a scenario; without a name they are listed.
+pub(crate) fn scenario(name: Option<&str>, place: &Place) -> Result<Option<Order>, Broken> {
+    let Some(name) = name else {
+        for scenario in scenarios::ALL {
+            println!("{}\n    {}", scenario.name, scenario.story);
+        }
+        return Ok(None);
+    };
+    let unknown = || Broken::new("find the scenario", format!("none is called {name}"));
+    let scenario = scenarios::by_name(name).ok_or_else(unknown)?;
+    println!("{name}: {}", scenario.story);
+    Ok(Some(Order {
+        seed: scenario.seed,
+        length: scenario.length,
+        nodes: 3,
+        binary: place.server.clone(),
+        kinds: scenario.kinds.to_vec(),
+        crowd: scenario.crowd,
+        evidence: place.out.join(name),
+        election_ms: ELECTION_MS,
+        lying_disks: false,
+        scenario: Some(scenario.name),
+    }))
 }
 
 /// Runs and judges.

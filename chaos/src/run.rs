@@ -31,6 +31,8 @@ pub(crate) struct Order {
     pub(crate) election_ms: (u64, u64),
     /// The nodes' disks only say that they sync.
     pub(crate) lying_disks: bool,
+    /// The scenario that it is, if it is one.
+    pub(crate) scenario: Option<&'static str>,
 }
 
 impl Order {
@@ -43,6 +45,9 @@ impl Order {
 
     /// The command that runs it again.
     fn again(&self) -> String {
+        if let Some(name) = self.scenario {
+            return format!("chaos scenario {name}");
+        }
         let Self { seed, length, nodes, kinds, crowd, .. } = self;
         let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         let faults = match names.len() {
@@ -50,10 +55,10 @@ impl Order {
             all if all == Kind::ALL.len() => String::new(),
             _ => format!(" --faults {}", names.join(",")),
         };
-        let (length, fighters) = (length.as_secs(), crowd.fighters);
+        let (length, fighters, tokens) = (length.as_secs(), crowd.fighters, crowd.tokens);
         let lies = if self.lying_disks { " --lying-disks" } else { "" };
         format!(
-            "chaos run --seed {seed} --for {length}s --nodes {nodes} --fighters {fighters}{faults}{lies}"
+            "chaos run --seed {seed} --for {length}s --nodes {nodes} --fighters {fighters} --tokens {tokens}{faults}{lies}"
         )
     }
 

@@ -20,6 +20,8 @@ const SILENT_MAX: Nanos = 1_500_000_000;
 const SLOW: &str = "slow-fsync";
 /// Faults of a disk: the node that has it ends by itself.
 const ENDING: [&str; 2] = ["fsync-error", "disk-full"];
+/// Where the database's own code is, in what a panic says of its place.
+const ENGINE: &str = "/sled-";
 /// What stops or cuts off a node so that it can't answer.
 const SILENCING: [&str; 13] = [
     "pause-leader-half",
@@ -84,22 +86,31 @@ fn logs(evidence: &Evidence, examined: &mut Examined) {
     for (node, log) in evidence.logs.iter().enumerate() {
         examined.item();
         for line in log.iter().filter(|line| line.text.contains("panicked")) {
+            // The database gives up in its own threads when its disk fails; its node is about to end.
+            let is_engine = line.text.contains(ENGINE) && had_broken_disk(evidence, node, line.at);
+            if is_engine {
+                continue;
+            }
             let text: String = line.text.chars().take(300).collect();
             examined.violation(line.at, format!("node {}: {text}", node + 1));
         }
     }
 }
 
+/// Whether this node's disk was broken at that moment.
+fn had_broken_disk(evidence: &Evidence, node: usize, at: Nanos) -> bool {
+    evidence.faults.iter().any(|fault| {
+        ENDING.contains(&fault.kind.as_str())
+            && fault.nodes.contains(&(node + 1).to_string())
+            && (fault.begins..=fault.ends).contains(&at)
+    })
+}
+
 /// Nobody ends by himself unless his disk failed.
 fn deaths(evidence: &Evidence, examined: &mut Examined) {
     for (at, node, life) in &evidence.lives {
         let Life::Died { code, signal } = life else { continue };
-        let is_meant = |fault: &&Fault| {
-            ENDING.contains(&fault.kind.as_str())
-                && fault.nodes.contains(&(node + 1).to_string())
-                && (fault.begins..=fault.ends).contains(at)
-        };
-        if evidence.faults.iter().find(is_meant).is_none() {
+        if !had_broken_disk(evidence, *node, *at) {
             let what =
                 format!("node {} ended by itself (code {code:?}, signal {signal:?})", node + 1);
             examined.violation(*at, what);
@@ -221,6 +232,20 @@ mod tests {
         };
         assert_eq!(says("fsync-error"), 0);
         assert_eq!(says("slow-link"), 1);
+    }
+
+    #[test]
+    fn a_panic_is_noticed_but_the_databases_own_on_a_broken_disk() {
+        let says = |kind: &str, place: &str| {
+            let lines = fault(kind).map(|line| serde_json::from_value(line).expect("a line"));
+            let mut evidence = Evidence::of_lines(lines.to_vec());
+            let text = format!("panicked: x, panic.place: {place}");
+            evidence.logs = vec![vec![crate::cluster::log::Written { at: 20, life: 1, text }]];
+            examine(&evidence).violations.len()
+        };
+        assert_eq!(says("fsync-error", "/registry/sled-0.34.7/src/x.rs"), 0);
+        assert_eq!(says("slow-link", "/registry/sled-0.34.7/src/x.rs"), 1);
+        assert_eq!(says("fsync-error", "src/battle/host.rs"), 1);
     }
 
     #[test]

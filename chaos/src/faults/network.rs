@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use rand::Rng as _;
-
 use super::process::{any, others};
 use super::{Kind, Outcome, Strike};
 use crate::broken::Broken;
@@ -34,12 +32,10 @@ pub(super) async fn weather(strike: &mut Strike<'_>) -> Result<Outcome, Broken> 
         }
         Kind::OneWayIn => (vec![leader], into(strike, leader), CUT),
         Kind::OneWayOut => (vec![leader], out_of(strike, leader), CUT),
+        // Followers have nothing to say to each other: the leader is one of the two.
         Kind::Bridge => {
-            let other = (follower + 1) % size;
-            let other = if other == leader { (other + 1) % size } else { other };
-            // The third one may lead or follow: both happen.
-            let pair = if strike.rng.random() { (leader, follower) } else { (follower, other) };
-            (vec![pair.0, pair.1], both(End::Node(pair.0), End::Node(pair.1)).to_vec(), CUT)
+            let ways = both(End::Node(leader), End::Node(follower));
+            (vec![leader, follower], ways.to_vec(), CUT)
         }
         Kind::NarrowLink => (vec![follower], around(strike, follower), narrow),
         _ => (vec![leader], around(strike, leader), late),
