@@ -6,7 +6,7 @@
 //! Checks read these lines and the nodes' logs, nothing else: so they can be repeated on a kept folder.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -363,13 +363,14 @@ impl History {
     }
 }
 
-/// Reads all lines of a kept history.
+/// Reads all lines of a history. The last one may be cut short: it may be being written, or the program that wrote
+/// it was killed.
 pub(crate) fn read(folder: &Path) -> Result<Vec<Line>, Broken> {
-    let file = File::open(folder.join(FILE)).doing("open the history")?;
+    let text = std::fs::read_to_string(folder.join(FILE)).doing("read the history")?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let mut lines = Vec::new();
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.doing("read the history")?;
-        let read = serde_json::from_str(&line);
+    for (number, line) in whole.lines().enumerate() {
+        let read = serde_json::from_str(line);
         lines.push(read.doing(&format!("read line {} of the history", number + 1))?);
     }
     Ok(lines)
@@ -414,5 +415,19 @@ mod tests {
         };
         assert!(first <= second);
         assert_eq!((read, told), (&call, &heard));
+    }
+
+    #[test]
+    fn a_last_line_that_is_cut_short_is_left_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let history = History::begin(folder.path()).expect("a history");
+        history.phase("healthy");
+        history.flush().expect("written");
+        let path = folder.path().join(FILE);
+        let whole = std::fs::read_to_string(&path).expect("it is there");
+        std::fs::write(&path, format!("{whole}{{\"ev\":\"pha")).expect("written");
+        assert_eq!(read(folder.path()).expect("readable").len(), 1);
+        std::fs::write(&path, format!("{{\"ev\":\"pha\n{whole}")).expect("written");
+        assert!(read(folder.path()).is_err(), "anywhere else it is a broken record");
     }
 }
