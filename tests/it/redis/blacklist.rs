@@ -6,9 +6,9 @@ use hyper::Method;
 
 use super::several::Servers;
 use crate::harness::cluster::Trio;
-use crate::harness::eventually;
 use crate::harness::process::Options;
 use crate::harness::redis::{Redis, ThreeMasters};
+use crate::harness::{eventually, jwt};
 use crate::tokens::{Holder, by, is_dismissed, refresh, refusal, verify, wanting_tokens};
 
 async fn trio(redis: &Redis) -> Trio {
@@ -57,7 +57,7 @@ async fn a_logout_is_told_to_other_services_also_when_their_redis_was_away_or_ha
 /// What another service does to revoke a token.
 fn revoke(redis: &impl Servers, token: &str) {
     let key = key(token);
-    let fields = [("jti", jti(token).as_str()), ("reason", "kicked")]
+    let fields = [("jti", jwt::id(token).as_str()), ("reason", "kicked")]
         .map(|(name, value)| [name, value].map(str::to_owned));
     let () = redis.about(&key, redis::cmd("HSET").arg(&key).arg(fields.concat()));
 }
