@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::email::{access, registered};
 use crate::harness::cluster::Trio;
 use crate::harness::process::{Options, run_to_end};
-use crate::harness::redis::Redis;
+use crate::harness::redis::{Redis, ThreeMasters};
 use crate::harness::relay::Relay;
 use crate::harness::{Answer, Client, Duel, Fighter, Http, Server, connected_guest, eventually};
 use crate::tokens::{by, is_dismissed};
@@ -26,9 +26,14 @@ struct Hall {
 
 impl Hall {
     async fn open(change: impl Fn(Options) -> Options) -> Self {
+        Self::open_each(|_, options| change(options)).await
+    }
+
+    /// Each node's options may be changed by its place.
+    async fn open_each(change: impl Fn(usize, Options) -> Options) -> Self {
         let relay = Relay::start().await;
-        let trio = Trio::start_with(|_, options| {
-            change(relay.used_by(options).env("ADMIN_EMAILS", EMAIL))
+        let trio = Trio::start_with(|at, options| {
+            change(at, relay.used_by(options).env("ADMIN_EMAILS", EMAIL))
         })
         .await;
         let (_, bound) = registered(&trio.nodes[0], &relay, EMAIL).await;
@@ -140,6 +145,29 @@ async fn an_announcement_through_any_node_reaches_everybody_by_redis() {
 }
 
 #[tokio::test]
+async fn an_announcement_through_any_node_reaches_everybody_by_a_redis_cluster() {
+    let redis = ThreeMasters::start().await;
+    // Each node subscribes at the first: at another one.
+    let hall = Hall::open_each(|at, options| options.env("REDIS_URL", &redis.url_from(at))).await;
+    let subscribed = || async { redis.masters.iter().map(subscribers).sum::<usize>() };
+    eventually("three subscriptions", subscribed, |count| *count == 3).await;
+    everybody_hears(&hall).await;
+    for node in &hall.trio.nodes {
+        assert_eq!((notices(node, "done").await, notices(node, "lost").await), (6, 0));
+        // From whichever master to whichever: each notice comes through Redis, and another way.
+        let repeated = || notices(node, "repeated");
+        eventually("all notices twice", repeated, |count| *count == 6).await;
+    }
+}
+
+/// How many hear the nodes' notices at this server.
+fn subscribers(redis: &Redis) -> usize {
+    let found: Vec<String> = redis.ask(redis::cmd("PUBSUB").arg("CHANNELS"));
+    let Some(channel) = found.first() else { return 0 };
+    redis.ask::<(String, usize)>(redis::cmd("PUBSUB").arg("NUMSUB").arg(channel)).1
+}
+
+#[tokio::test]
 async fn eight_of_eight_are_heard_before_during_and_after_the_death_of_redis() {
     let mut redis = Redis::start().await;
     let hall = Hall::with(&redis).await;
@@ -154,11 +182,7 @@ async fn eight_of_eight_are_heard_before_during_and_after_the_death_of_redis() {
     hall.all_have_heard(&(0..2 * EIGHT).collect::<Vec<_>>()).await;
 
     redis.start_again().await;
-    let subscribed = || async {
-        let found: Vec<String> = redis.ask(redis::cmd("PUBSUB").arg("CHANNELS"));
-        let Some(channel) = found.first() else { return 0 };
-        redis.ask::<(String, usize)>(redis::cmd("PUBSUB").arg("NUMSUB").arg(channel)).1
-    };
+    let subscribed = || async { subscribers(&redis) };
     eventually("three subscriptions", subscribed, |count| *count == 3).await;
     let connected = || async {
         let mut up = 0;

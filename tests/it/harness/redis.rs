@@ -189,8 +189,13 @@ impl ThreeMasters {
 
     /// What a node is given as `REDIS_URL`.
     pub(crate) fn url(&self) -> String {
-        let hosts: Vec<_> =
-            self.masters.iter().map(|master| format!("127.0.0.1:{}", master.port())).collect();
+        self.url_from(0)
+    }
+
+    /// The same, with this master first.
+    pub(crate) fn url_from(&self, first: usize) -> String {
+        let masters = self.masters.iter().cycle().skip(first).take(self.masters.len());
+        let hosts: Vec<_> = masters.map(|master| format!("127.0.0.1:{}", master.port())).collect();
         format!("redis://{}", hosts.join(","))
     }
 
