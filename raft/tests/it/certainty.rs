@@ -1,5 +1,6 @@
 //! How sure a node is to know everything, and when all of them know one thing.
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::common::{config, create, start};
@@ -57,7 +58,11 @@ async fn it_is_known_when_all_that_count_have_applied_an_entry() {
     }
     // One that is gone, and not counted out yet, can't say so.
     let gone = (leader + 1) % 3;
+    let port = trio.ports()[gone];
     trio.kill(gone);
+    trio.configs[gone].peer_listener = None;
+    let refuses = || TcpStream::connect(("127.0.0.1", port)).is_err().then_some(());
+    eventually("its port to refuse", refuses).await;
     let index = trio.node(leader).propose(create(9), None).await.unwrap().index;
     // Its port refuses, which is no proof that nobody there goes on with what he knows: it is waited for.
     let (patience, began) = (Duration::from_millis(500), Instant::now());
