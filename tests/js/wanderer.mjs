@@ -12,6 +12,8 @@ const BATTLE_DEADLINE_MS = 60_000
 /** Answers that say nothing about what happened: the same request may be sent again. */
 const RETRYABLE = ['BATTLE_OWNER_TEMP_UNAVAILABLE', 'CLUSTER_UNAVAILABLE', 'Failed to add to matchmaking queue']
 const PAUSE_MS = 60
+/** A choice takes two questions, and a socket may ask 20 in a second. */
+const CHOICE_PAUSE_MS = 120
 
 const pause = (ms = PAUSE_MS) => new Promise(resolve => setTimeout(resolve, ms))
 
@@ -34,6 +36,8 @@ export class Wanderer {
   #ended
   #news = () => {}
   #requests = 0
+  /** The one on which it is working, by number. */
+  #connection = 0
   #closed = false
 
   /**
@@ -91,13 +95,38 @@ export class Wanderer {
             if (!choice.sure) this.#sure = false
           }
           choice = undefined
-          await pause()
+          await pause(CHOICE_PAUSE_MS)
         }
         await this.#until(() => this.#asked || this.#ended)
       }
     })
-    await within('end of the battle', fighting, BATTLE_DEADLINE_MS)
+    try {
+      await within('end of the battle', fighting, BATTLE_DEADLINE_MS)
+    } catch (error) {
+      error.message += `; ${await this.#standing(choice)}`
+      throw error
+    }
     return this.#ended
+  }
+
+  /** How things stand, for whoever has to find out why they do not go on. */
+  async #standing(choice) {
+    const ask = name => Promise.race([this.#socket.emitWithAck(name), pause(2_000)]).catch(String)
+    const connected = this.#socket.connected
+    const [state, available] = connected ? await Promise.all([ask('getState'), ask('getAvailableSelection')]) : []
+    const { sequenceId, currentPhase, currentTurn } = state?.data ?? {}
+    const heard = [...this.story].slice(-5).map(([number, [type]]) => `${number} ${type}`)
+    return JSON.stringify({
+      id: this.id,
+      connected,
+      connections: this.connections,
+      retries: this.retries,
+      asked: this.#asked,
+      choice: choice?.args,
+      heard,
+      server: { sequenceId, currentPhase, currentTurn, status: state?.data?.status ?? state },
+      available: available?.data?.length ?? available,
+    })
   }
 
   /** Forgets the battle that is over, to play another one. */
@@ -118,6 +147,7 @@ export class Wanderer {
     for (;;) {
       try {
         await this.#arrive()
+        this.#connection = this.connections
         return await work()
       } catch (error) {
         if (!(error instanceof Lost) || this.#closed) throw error
@@ -214,7 +244,13 @@ export class Wanderer {
     return { args, sure }
   }
 
+  /** A client that reconnects by itself may have lost its connection, and have another, while nobody looked. */
+  #sameConnection() {
+    if (this.connections !== this.#connection) throw new Lost('it is another connection')
+  }
+
   async #ask(name, ...args) {
+    this.#sameConnection()
     const answer = await Promise.race([this.#socket.emitWithAck(name, ...args), this.#lost, pause(10_000)])
     if (!answer || RETRYABLE.includes(answer.details)) throw new Lost(`${name} was not answered`)
     return answer
@@ -227,6 +263,7 @@ export class Wanderer {
   }
 
   async #until(condition) {
+    this.#sameConnection()
     const met = new Promise(resolve => {
       this.#news = () => condition() && resolve()
       this.#news()
