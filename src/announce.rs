@@ -69,6 +69,13 @@ pub struct Heard {
 /// Sockets by node; `None`: it did not say.
 pub type SocketCounts = Vec<(NodeId, Option<usize>)>;
 
+/// A notice for one player's sockets, as nodes tell it to each other.
+#[cfg(feature = "planted")]
+pub(crate) fn notice_to(player: PlayerId, event: &str, data: serde_json::Value) -> Option<Vec<u8>> {
+    let to = To::Player(player);
+    Notice::new(Order::Announce(Announcement { to, event: event.to_owned(), data })).encode()
+}
+
 /// See the module's text.
 pub struct Announcer {
     cluster: Cluster,

@@ -150,6 +150,10 @@ fn serve(mode: Mode, flags: &ArgMatches) -> ExitCode {
         Err(bad) => return refused(&bad),
     };
     telemetry::init(&settings);
+    #[cfg(feature = "planted")]
+    if let Err(refused) = plant() {
+        return refused;
+    }
     match serve::serve(settings, flags.get_flag(LIFELINE)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -157,6 +161,32 @@ fn serve(mode: Mode, flags: &ArgMatches) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// Plants the bug that the environment names.
+#[cfg(feature = "planted")]
+fn plant() -> Result<(), ExitCode> {
+    let mut out = std::io::stderr();
+    let Some(name) = std::env::var_os("PLANTED").filter(|name| !name.is_empty()) else {
+        let _ = writeln!(out, "serverv2: THIS BUILD CAN HAVE BUGS PLANTED: it is for tests alone");
+        return Ok(());
+    };
+    let name = name.to_string_lossy();
+    if !serverv2_machine::planted::plant(&name) {
+        let names: Vec<_> = serverv2_machine::planted::Bug::ALL.iter().map(|(it, _)| *it).collect();
+        let _ = writeln!(
+            out,
+            "serverv2: PLANTED: no bug is called {name}; there are {}",
+            names.join(", ")
+        );
+        return Err(ExitCode::from(BAD_SETTINGS));
+    }
+    let _ = writeln!(
+        out,
+        "serverv2: A BUG IS PLANTED: {name}. NOTHING THAT THIS PROCESS SAYS CAN BE TRUSTED"
+    );
+    tracing::error!(planted = %name, "a bug is planted: nothing that this process says can be trusted");
+    Ok(())
 }
 
 fn serve_several(flags: &ArgMatches, nodes: u16) -> ExitCode {

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serverv2_machine::planted::{self, Bug};
 use serverv2_machine::{
     AppliedEntry, BattleSetup, Digest, Effect, NodeId, PlayerId, Rejection, Reply, RequestId,
     RoomId, Seat, SessionKey, SetupSeat, SocketId, TokenId,
@@ -177,6 +178,17 @@ impl Dispatcher {
                 }
             }
             Effect::MatchFound { session, room, seat, opponent, opponent_name } => {
+                #[cfg(feature = "planted")]
+                if planted::has(Bug::MatchSuccessOnlyByPubSub) {
+                    let by_us = cause.request.node == self.me();
+                    return self.publish_match(
+                        by_us,
+                        session,
+                        *room,
+                        *seat,
+                        (*opponent, opponent_name),
+                    );
+                }
                 self.matched(session, *room, *seat, *opponent, opponent_name);
             }
             Effect::SeatBound { session, .. } => {
@@ -263,6 +275,39 @@ impl Dispatcher {
         }
     }
 
+    /// Tells of a match by one notice to each node, out of the process through which it came about.
+    #[cfg(feature = "planted")]
+    fn publish_match(
+        &self,
+        by_us: bool,
+        session: &SessionKey,
+        room: RoomId,
+        seat: Seat,
+        (id, name): (PlayerId, &Arc<str>),
+    ) {
+        let local = self.sessions.current(session);
+        if let Some(local) = &local {
+            self.sessions.told(local, room, seat);
+        }
+        let data = Some(MatchSuccess { room_id: room, opponent: Opponent { id, name } });
+        let envelope = Envelope::Success { data };
+        match local {
+            Some(local) if by_us => local.push(Push::MatchSuccess, &envelope),
+            None if by_us => {
+                let data = serde_json::to_value(&envelope).unwrap_or_default();
+                let event = Push::MatchSuccess.name();
+                let Some(notice) = crate::announce::notice_to(session.player, event, data) else {
+                    return;
+                };
+                let cluster = self.cluster.clone();
+                tokio::spawn(async move {
+                    cluster.tell(cluster.others(), notice, std::time::Duration::from_secs(1)).await
+                });
+            }
+            Some(_) | None => {}
+        }
+    }
+
     /// A socket just became its session's current one: if the session has a battle, it is told how things
     /// stand there and watches from then on. A battle that is over can still be asked about for a while,
     /// here as on the nodes where it was played.
@@ -275,7 +320,7 @@ impl Dispatcher {
             self.open_room(room, NOBODY);
             self.host.ended(room, Ending { digest, audience: Vec::new() });
         } else if self.sessions.seated(local, room, seat) {
-            if !known {
+            if !known && !planted::has(Bug::MatchSuccessOnlyByPubSub) {
                 // Perhaps he never heard of it: his node may have died between pairing and telling.
                 self.matched(session, room, seat, opponent, &name);
             }

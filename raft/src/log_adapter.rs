@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
+use serverv2_machine::planted::{self, Bug};
 use serverv2_storage::{
     Folder, FolderId, LogStore, Purged, RecordStore, SnapshotStore, StorageError,
 };
@@ -220,6 +221,9 @@ impl RaftLogStorage<TypeConfig> for LogAdapter {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        if planted::has(Bug::VoteNotSynced) {
+            return Ok(());
+        }
         let (told, durable) = oneshot::channel();
         let done = Box::new(move |result| {
             // A receiver that is gone is a node that stops.
@@ -252,6 +256,11 @@ impl RaftLogStorage<TypeConfig> for LogAdapter {
         I::IntoIter: OptionalSend,
     {
         let records = entries.into_iter().map(LogRecord).collect();
+        if planted::has(Bug::IoFlushedBeforeFsync) {
+            self.0.log.append(records, Box::new(|_| {}))?;
+            callback.io_completed(Ok(()));
+            return Ok(());
+        }
         let done = Box::new(move |result: Result<(), StorageError>| {
             callback.io_completed(result.map_err(io::Error::from));
         });

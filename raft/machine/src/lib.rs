@@ -62,6 +62,7 @@ mod machine;
 mod matchmaking;
 mod nodes;
 mod outside;
+pub mod planted;
 mod players;
 mod records;
 mod reports;

@@ -33,6 +33,7 @@ use crate::levels::FIRST_LEVEL;
 use crate::matchmaking::Queue;
 use crate::nodes::Nodes;
 use crate::outside::RecordsHome;
+use crate::planted::{self, Bug};
 use crate::records::Records;
 use crate::reports::Reports;
 use crate::rooms::Rooms;
@@ -154,7 +155,8 @@ impl Machine {
         let quiet = |outcome| Applied { request, outcome, effects: Vec::new() };
 
         let starts = matches!(proposal.command, Command::NodeUp(_));
-        if let Some(outcome) = self.windows.answer(request) {
+        let dedups = !planted::has(Bug::DedupOff);
+        if let Some(outcome) = self.windows.answer(request).filter(|_| dedups) {
             return quiet(outcome);
         }
         if let Err(refusal) = self.nodes.admit(request, starts) {
@@ -162,6 +164,7 @@ impl Machine {
         }
         if let Some(key) = &proposal.client_key
             && let Some(outcome) = self.keys.answer(key, proposal.command.kind(), self.now)
+            && dedups
         {
             self.windows.remember(request, &outcome);
             return quiet(outcome);

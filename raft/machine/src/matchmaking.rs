@@ -24,6 +24,8 @@ use crate::ids::{PlayerId, SessionKey};
 use crate::input::Clocks;
 use crate::limits::{ROOMS_MAX, TEAM_BYTES_MAX, TICKETS_MAX};
 use crate::machine::{Machine, Turn};
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 
 /// All tickets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,16 +112,25 @@ impl Queue {
 
     /// The oldest that can be paired, and the next oldest of another player.
     fn next_pair(&self) -> Option<(SessionKey, SessionKey)> {
-        let mut waiting = self.pairable.values();
-        let first = waiting.next()?;
-        let second = waiting.find(|other| other.player != first.player)?;
-        Some((first.clone(), second.clone()))
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::HashMapOrderInApply) {
+            return first_pair(planted::in_hash_order(self.pairable.values()));
+        }
+        first_pair(self.pairable.values())
     }
 
     pub(crate) fn reindex(&mut self) {
         self.order = self.tickets.iter().map(|(key, ticket)| (ticket.place, key.clone())).collect();
         self.pairable = BTreeMap::new();
     }
+}
+
+fn first_pair<'a>(
+    mut waiting: impl Iterator<Item = &'a SessionKey>,
+) -> Option<(SessionKey, SessionKey)> {
+    let first = waiting.next()?;
+    let second = waiting.find(|other| other.player != first.player)?;
+    Some((first.clone(), second.clone()))
 }
 
 impl Machine {
@@ -163,11 +174,18 @@ impl Machine {
 
     /// Makes rooms until no pair is left or there are too many rooms.
     pub(crate) fn pair(&mut self, turn: &mut Turn<'_>) {
+        #[cfg(feature = "planted")]
+        self.open_held(turn);
         while self.rooms.len() < ROOMS_MAX
             && let Some((first, second)) = self.queue.next_pair()
             && let Some(pack) = self.nodes.active_pack.clone()
             && let (Some(a), Some(b)) = (self.take_ticket(&first), self.take_ticket(&second))
         {
+            #[cfg(feature = "planted")]
+            if planted::has(Bug::MatchInTwoEntries) {
+                planted::hold(turn, [(first, a), (second, b)]);
+                continue;
+            }
             self.open_room(turn, pack, (first, a), (second, b));
         }
     }

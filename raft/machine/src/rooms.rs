@@ -326,6 +326,8 @@ impl Machine {
     fn draw_room_id(&self, turn: &mut Turn<'_>) -> RoomId {
         loop {
             let id = RoomId(NanoId::from_entropy(&turn.draw(b"room")));
+            #[cfg(feature = "planted")]
+            let id = crate::planted::room_id(id);
             if self.rooms.get(id).is_none() {
                 return id;
             }

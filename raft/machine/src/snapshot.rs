@@ -16,6 +16,7 @@ use crate::codec::{self, CodecError};
 use crate::input::Digest;
 use crate::levels::LATEST_LEVEL;
 use crate::machine::Machine;
+use crate::planted::{self, Bug};
 use crate::records::{KeyValue, Records};
 
 const VERSION_1: u8 = 1;
@@ -38,12 +39,12 @@ impl Snapshot {
     /// The state as it is. Cheap to take where it is large (see [`Machine`]), records aside.
     pub fn take(machine: &Machine, records: &dyn Records) -> Self {
         let records = records.all().map(|(key, value)| (key, value.to_vec())).collect();
-        Self::V1(SnapshotV1 { machine: machine.clone(), records })
+        Self::V1(SnapshotV1 { machine: whole(machine), records })
     }
 
     /// The machine alone, where somebody else keeps the records of this position.
     pub fn without_records(machine: &Machine) -> Self {
-        Self::V1(SnapshotV1 { machine: machine.clone(), records: Vec::new() })
+        Self::V1(SnapshotV1 { machine: whole(machine), records: Vec::new() })
     }
 
     /// Its bytes, version first.
@@ -76,6 +77,14 @@ impl Snapshot {
         machine.rebuild_due();
         (machine, records.into_iter().map(|(key, value)| (key, value.into())).collect())
     }
+}
+
+fn whole(machine: &Machine) -> Machine {
+    let mut copy = machine.clone();
+    if planted::has(Bug::DedupNotInSnapshot) {
+        (copy.windows, copy.keys) = Default::default();
+    }
+    copy
 }
 
 /// Over the encoded state and all records.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use openraft::ReadPolicy;
 use openraft::storage::Snapshot as OpenraftSnapshot;
 use serverv2_machine::Entry;
+use serverv2_machine::planted::{self, Bug};
 use tokio::io::BufStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -230,6 +231,9 @@ impl Server {
                 .await
                 .map_or_else(|error| failed(&error), Response::Vote),
             Request::Forward(entry) => Response::Forward(self.propose(entry).await),
+            Request::ReadIndex if planted::has(Bug::LeaseReadWithoutLease) => {
+                Response::ReadIndex(self.own.replica.read().applied.map(|applied| applied.index))
+            }
             Request::ReadIndex => {
                 let index = self.raft.get_read_log_id(ReadPolicy::ReadIndex).await;
                 Response::ReadIndex(index.ok().map(|(index, _)| index.log_id().index))
