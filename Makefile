@@ -18,8 +18,10 @@ LOAD ?= 10000 500 60
 SEED ?=
 FOR ?= 90s
 SERVERV2_BIN ?=
+# Which bugs are planted: all if empty.
+BUGS ?=
 
-.PHONY: help demo test check fix load setup test-rust test-clients conformance mixed compose-test chaos
+.PHONY: help demo test check fix load setup test-rust test-clients conformance mixed compose-test chaos bugs
 
 help: ## Print what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,3 +77,11 @@ chaos: ## Break a cluster of three for FOR=90s by the plan of SEED, judge it, an
 	cargo build --locked --workspace --bins
 	"$(abspath $(TARGET_DIR))/debug/chaos" run $(if $(SEED),--seed $(SEED)) --for $(FOR) \
 		--server "$(if $(SERVERV2_BIN),$(SERVERV2_BIN),$(SERVER))" --out "$(abspath $(TARGET_DIR))/chaos"
+
+bugs: ## Plant one bug after the other in a server and see that chaos notices. BUGS=--only a,b or "--rotate 5" for some.
+	@# All programs in one go: dependencies with other features would all be built once more.
+	cargo build --locked --workspace --bins --features serverv2/planted
+	@# A name of its own, so that nothing else takes this binary for the server.
+	mkdir -p "$(abspath $(TARGET_DIR))/planted" && cp "$(SERVER)" "$(abspath $(TARGET_DIR))/planted/serverv2"
+	"$(abspath $(TARGET_DIR))/debug/chaos" bugs $(if $(SEED),--seed $(SEED)) $(BUGS) --out "$(abspath $(TARGET_DIR))/chaos/bugs" \
+		--server "$(if $(SERVERV2_BIN),$(SERVERV2_BIN),$(abspath $(TARGET_DIR))/planted/serverv2)"

@@ -22,6 +22,7 @@ mod i15_deterministic;
 mod i16_alone;
 mod linear;
 mod sessions;
+mod votes;
 mod witness;
 
 use serde::Serialize;

@@ -76,6 +76,8 @@ pub(crate) struct Make {
     pub(crate) faulty_disks: bool,
     /// Disks that only say that they sync: the proof that a loss is noticed.
     pub(crate) lying_disks: bool,
+    /// The bug that the nodes have on purpose.
+    pub(crate) planted: Option<&'static str>,
     /// Election times of the nodes, milliseconds: the least and the longest.
     pub(crate) election_ms: (u64, u64),
 }
@@ -271,6 +273,9 @@ fn settings(make: &Make, at: usize, links: &Links) -> Result<Vec<(String, String
     ];
     if make.lying_disks {
         settings.push(("POWERCUT_LIES", "1".to_owned()));
+    }
+    if let Some(bug) = make.planted {
+        settings.push((crate::bugs::VARIABLE, bug.to_owned()));
     }
     if make.redis {
         let address = links.address(End::Node(at), End::Redis)?;

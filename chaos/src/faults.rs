@@ -131,6 +131,7 @@ kinds! {
     PowerOne "power-cut-one" Nodes Disks "a node dies and what it had not synced is gone";
     PowerTwo "power-cut-two" Nodes DisksOfPeers "the same of two nodes, the leader among them";
     PowerAll "power-cut-all" Nodes Disks "the same of all nodes at once";
+    PowerSlow "power-cut-slow" Nodes Disks "all disks are slow, and then the power of all nodes goes at once";
     RedisKill "redis-kill" Redis Redis "Redis is killed and comes back empty";
     RedisFlush "redis-flush" Redis Redis "FLUSHALL";
     RedisPause "redis-pause" Redis Redis "Redis accepts connections and does not answer";
@@ -241,7 +242,9 @@ async fn by_kind(strike: &mut Strike<'_>) -> Result<Outcome, Broken> {
         Kind::Flapping => network::flapping(strike).await,
         Kind::SlowSync => disk::slow(strike).await,
         Kind::SyncError | Kind::DiskFull => disk::fails(strike).await,
-        Kind::PowerOne | Kind::PowerTwo | Kind::PowerAll => disk::power_cut(strike).await,
+        Kind::PowerOne | Kind::PowerTwo | Kind::PowerAll | Kind::PowerSlow => {
+            disk::power_cut(strike).await
+        }
         Kind::RedisKill => redis::kill(strike).await,
         Kind::RedisFlush => redis::flush(strike).await,
         Kind::RedisPause => redis::pause(strike).await,

@@ -5,6 +5,7 @@
 //! It depends on none of the server's crates.
 
 mod broken;
+mod bugs;
 mod check;
 mod client;
 mod cluster;
@@ -66,6 +67,7 @@ async fn act(cli: Cli) -> Result<Verdict, Broken> {
                 None => Ok(Verdict::Valid),
             },
             Command::Long(args) => orders::long(&args).await,
+            Command::Bugs(args) => bugs::hunt(&args).await,
             Command::Replay { folder } => orders::judge(&folder),
         }
     };

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use rand::Rng as _;
 
 use crate::broken::{Broken, Doing as _};
+use crate::bugs::BugsArgs;
 use crate::evidence::Evidence;
 use crate::faults::Kind;
 use crate::measures::Measures;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Hunts the bugs that a server built for it has on purpose; each must be noticed.
+    Bugs(BugsArgs),
     /// Judges a kept folder of evidence again.
     Replay {
         /// The folder of a run.
@@ -93,7 +96,7 @@ pub(crate) struct LongArgs {
 }
 
 /// The election time-outs that nodes have by default, milliseconds.
-const ELECTION_MS: (u64, u64) = (200, 400);
+pub(crate) const ELECTION_MS: (u64, u64) = (200, 400);
 /// Seeds that are drawn are short enough to be said aloud.
 const SEEDS: std::ops::Range<u64> = 0..1_000_000;
 
@@ -133,6 +136,7 @@ impl RunArgs {
             election_ms: ELECTION_MS,
             lying_disks: self.lying_disks,
             scenario: None,
+            planted: None,
         })
     }
 }
@@ -158,6 +162,7 @@ pub(crate) fn scenario(name: Option<&str>, place: &Place) -> Result<Option<Order
         evidence: place.out.join(name),
         election_ms: ELECTION_MS,
         lying_disks: false,
+        planted: None,
         scenario: Some(scenario.name),
     }))
 }

@@ -10,12 +10,16 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::broken::{Broken, Doing as _};
+use crate::bugs::Planting;
 use crate::cluster::{Cluster, Make, disk, redis};
 use crate::faults::{self, Kind, Lane, Outcome};
 use crate::history::{History, Line};
 use crate::observe;
 use crate::plan::Plan;
 use crate::workload::{self, Crowd, World};
+
+/// Longest wait for actors where a bug is planted.
+const PLANTED_PATIENCE: Duration = Duration::from_secs(8);
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub(crate) struct Order {
     pub(crate) lying_disks: bool,
     /// The scenario that it is, if it is one.
     pub(crate) scenario: Option<&'static str>,
+    /// The bug that the nodes have on purpose, if they have one.
+    pub(crate) planted: Option<Planting>,
 }
 
 impl Order {
@@ -64,7 +70,12 @@ impl Order {
 
     /// What breaks when.
     pub(crate) fn plan(&self) -> Plan {
-        Plan::of(self.seed, self.length, &self.fitting())
+        let mut plan = Plan::of(self.seed, self.length, &self.fitting());
+        if let Some(planting) = self.planted {
+            let holds = Duration::from_millis(planting.bug.holds_ms);
+            plan.steps.iter_mut().for_each(|step| step.holds = holds);
+        }
+        plan
     }
 }
 
@@ -84,6 +95,7 @@ pub(crate) async fn run(order: &Order) -> Result<TempDir, Broken> {
         redis: redis::is_installed(),
         faulty_disks: order.lying_disks || plan.steps.iter().any(|step| step.kind.wants_disks()),
         lying_disks: order.lying_disks,
+        planted: order.planted.filter(|it| it.is_there).map(|it| it.bug.name),
         election_ms: order.election_ms,
     };
     write_head(order, &plan, &make, &history);
@@ -149,6 +161,11 @@ async fn show(order: &Order, plan: &Plan, cluster: &Arc<Cluster>) -> Result<(), 
     cluster.links.heal_all();
     history.phase("healed");
     stop.send_replace(true);
+    if order.planted.is_some() {
+        // A bug may keep somebody in a battle for ever.
+        let _ = tokio::time::timeout(PLANTED_PATIENCE, actors.join_all()).await;
+        return finale::glance(&world).await;
+    }
     actors.join_all().await;
     finale::play(&world).await
 }

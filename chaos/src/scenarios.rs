@@ -17,7 +17,7 @@ pub(crate) struct Scenario {
 }
 
 /// Many who log in and out, and few others.
-const TOKENS: Crowd = Crowd { fighters: 4, probes: 1, tokens: 12, names: 0 };
+const TOKENS: Crowd = Crowd { fighters: 4, probes: 1, tokens: 12, names: 0, late: 0 };
 
 /// All of them.
 pub(crate) const ALL: &[Scenario] = &[
@@ -37,7 +37,7 @@ pub(crate) const ALL: &[Scenario] = &[
         seed: 3,
         length: Duration::from_secs(40),
         kinds: &[Kind::SlowSync],
-        crowd: Crowd { fighters: 8, probes: 1, tokens: 3, names: 1 },
+        crowd: Crowd { fighters: 8, probes: 1, tokens: 3, names: 1, late: 0 },
     },
 ];
 

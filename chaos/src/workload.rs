@@ -6,6 +6,7 @@
 mod fighter;
 mod guests;
 mod hand;
+mod late;
 mod names;
 mod team;
 mod tokens;
@@ -35,11 +36,13 @@ pub(crate) struct Crowd {
     pub(crate) tokens: u32,
     /// Groups of three who rename one player.
     pub(crate) names: u32,
+    /// Who repeats requests long after they were answered.
+    pub(crate) late: u32,
 }
 
 impl Default for Crowd {
     fn default() -> Self {
-        Self { fighters: 8, probes: 1, tokens: 3, names: 1 }
+        Self { fighters: 8, probes: 1, tokens: 3, names: 1, late: 1 }
     }
 }
 
@@ -94,6 +97,9 @@ pub(crate) fn start(world: &World, crowd: Crowd) -> JoinSet<()> {
     }
     for number in 0..crowd.tokens {
         actors.spawn(tokens::go_on(Hand::new(world, 300 + number)));
+    }
+    for number in 0..crowd.late {
+        actors.spawn(late::go_on(Hand::new(world, 500 + number)));
     }
     for number in 0..crowd.names {
         actors.spawn(names::go_on(world.clone(), 400 + 10 * number));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Examined;
+use super::{Examined, votes};
 use crate::cluster::{Status, Vote};
 use crate::evidence::Evidence;
 use crate::history::{Life, Nanos};
@@ -15,6 +15,7 @@ pub(super) fn examine(evidence: &Evidence) -> Examined {
         monotone(evidence, node, &mut examined);
     }
     terms_of_entries(evidence, &mut examined);
+    votes::found_again(evidence, &mut examined);
     examined
 }
 

@@ -23,7 +23,7 @@ const ENDING: [&str; 2] = ["fsync-error", "disk-full"];
 /// Where the database's own code is, in what a panic says of its place.
 const ENGINE: &str = "/sled-";
 /// What stops or cuts off a node so that it can't answer.
-const SILENCING: [&str; 13] = [
+const SILENCING: [&str; 14] = [
     "pause-leader-half",
     "pause-leader-double",
     "pause-leader-ten",
@@ -37,6 +37,7 @@ const SILENCING: [&str; 13] = [
     "power-cut-one",
     "power-cut-two",
     "power-cut-all",
+    "power-cut-slow",
 ];
 
 pub(super) fn examine(evidence: &Evidence) -> Examined {

@@ -64,7 +64,7 @@ pub(super) async fn fails(strike: &mut Strike<'_>) -> Result<Outcome, Broken> {
 pub(super) async fn power_cut(strike: &mut Strike<'_>) -> Result<Outcome, Broken> {
     let size = strike.cluster.size();
     let victims = match strike.kind {
-        Kind::PowerAll => strike.cluster.all(),
+        Kind::PowerAll | Kind::PowerSlow => strike.cluster.all(),
         Kind::PowerTwo => {
             let Some(leader) = strike.leader().await else {
                 return Ok(Outcome::skipped("nobody leads"));
@@ -77,7 +77,13 @@ pub(super) async fn power_cut(strike: &mut Strike<'_>) -> Result<Outcome, Broken
         return Ok(Outcome::skipped(NONE));
     }
     strike.begins(&victims);
+    if strike.kind == Kind::PowerSlow {
+        // What was not synced is more then, and must not have been acknowledged.
+        all_become(strike, &victims, Condition::Slow(SLOW_MS)).await;
+        strike.hold().await;
+    }
     let killed = cut(strike, &victims).await?;
+    all_become(strike, &victims, Condition::Healthy).await;
     tokio::time::sleep(strike.holds / 4).await;
     let back = strike.restart(&victims).await;
     Ok(Outcome::unless(killed && back, "not all ran, or not all came back"))
@@ -108,6 +114,12 @@ async fn roll_back(strike: &Strike<'_>, at: usize) -> Result<usize, Broken> {
 async fn becomes(strike: &Strike<'_>, at: usize, condition: Condition) -> bool {
     let node = strike.cluster.node(at).await;
     node.disk().map(|disk| disk.becomes(condition)).is_some()
+}
+
+async fn all_become(strike: &Strike<'_>, victims: &[usize], condition: Condition) {
+    for at in victims {
+        becomes(strike, *at, condition).await;
+    }
 }
 
 /// How many syncs the log has waited for, and how long in all.
