@@ -69,11 +69,19 @@ pub struct Heard {
 /// Sockets by node; `None`: it did not say.
 pub type SocketCounts = Vec<(NodeId, Option<usize>)>;
 
-/// A notice for one player's sockets, as nodes tell it to each other.
+/// Where notices are published, for a planted bug.
 #[cfg(feature = "planted")]
-pub(crate) fn notice_to(player: PlayerId, event: &str, data: serde_json::Value) -> Option<Vec<u8>> {
-    let to = To::Player(player);
-    Notice::new(Order::Announce(Announcement { to, event: event.to_owned(), data })).encode()
+static CHANNEL: std::sync::OnceLock<(Redis, String)> = std::sync::OnceLock::new();
+
+/// Publishes an event for one player's sockets through Redis, once; nobody learns whether it was heard.
+#[cfg(feature = "planted")]
+pub(crate) async fn publish_once(player: PlayerId, event: &str, data: serde_json::Value) {
+    let order =
+        Order::Announce(Announcement { to: To::Player(player), event: event.to_owned(), data });
+    if let (Some((redis, channel)), Some(notice)) = (CHANNEL.get(), Notice::new(order).encode()) {
+        let publish = cmd("PUBLISH").arg(channel).arg(notice).to_owned();
+        let _: Result<u64, _> = redis.call(Operation::Publish, &publish).await;
+    }
 }
 
 /// See the module's text.
@@ -123,6 +131,10 @@ impl Announcer {
         };
         let local = delivery.start();
         let channel = redis.as_ref().map_or_else(String::new, |it| keys::notices(it.prefix(), id));
+        #[cfg(feature = "planted")]
+        if let Some(redis) = redis.clone() {
+            let _ = CHANNEL.set((redis, channel.clone()));
+        }
         if let Some(redis) = redis.clone() {
             let wanted = Wanted {
                 channel: channel.clone(),

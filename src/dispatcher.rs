@@ -275,7 +275,7 @@ impl Dispatcher {
         }
     }
 
-    /// Tells of a match by one notice to each node, out of the process through which it came about.
+    /// Tells of a match by one message through Redis, out of the process through which it came about.
     #[cfg(feature = "planted")]
     fn publish_match(
         &self,
@@ -296,13 +296,8 @@ impl Dispatcher {
             None if by_us => {
                 let data = serde_json::to_value(&envelope).unwrap_or_default();
                 let event = Push::MatchSuccess.name();
-                let Some(notice) = crate::announce::notice_to(session.player, event, data) else {
-                    return;
-                };
-                let cluster = self.cluster.clone();
-                tokio::spawn(async move {
-                    cluster.tell(cluster.others(), notice, std::time::Duration::from_secs(1)).await
-                });
+                let player = session.player;
+                tokio::spawn(crate::announce::publish_once(player, event, data));
             }
             Some(_) | None => {}
         }

@@ -75,7 +75,7 @@ planted! {
     "mirror-without-index-guard" [LeaderInMinority] 5_000 ms, 18 s: "I9";
     "blacklist-fail-open" [RedisPause] 6_000 ms, 16 s: "I8";
     "hash-map-order-in-apply" [SlowLink] 2_000 ms, 12 s: "I15";
-    "match-success-only-by-pub-sub" [Isolate, Flapping] 4_000 ms, 28 s: "I5";
+    "match-success-only-by-pub-sub" [RedisKill, RedisCut] 5_000 ms, 28 s: "I5";
 }
 
 #[derive(Args, Clone)]

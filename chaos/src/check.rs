@@ -21,6 +21,7 @@ mod i14_alive;
 mod i15_deterministic;
 mod i16_alone;
 mod linear;
+mod paired;
 mod sessions;
 mod votes;
 mod witness;

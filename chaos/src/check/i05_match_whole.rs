@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Examined;
 use super::sessions::{Session, sessions};
+use super::{Examined, paired};
 use crate::evidence::Evidence;
 use crate::evidence::model::Rule;
 use crate::history::{Call, Heard, Nanos};
@@ -16,6 +16,7 @@ pub(super) fn examine(evidence: &Evidence) -> Examined {
     let mut examined = Examined::default();
     examined.breaches(evidence, &[Rule::MatchWhole]);
     phantoms(evidence, &mut examined);
+    paired::at_once(evidence, &mut examined);
     let sessions = sessions(evidence);
     for (key, rooms) in &evidence.replay.matched {
         let Some(session) = sessions.get(key) else { continue };

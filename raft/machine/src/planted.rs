@@ -36,7 +36,7 @@ pub enum Bug {
     BlacklistFailOpen,
     /// Who is paired with whom depends on the order of a hash map.
     HashMapOrderInApply,
-    /// A match is told by a notice from node to node, once, and the log's own news of it is ignored.
+    /// A match is told to other nodes through Redis, once, and the log's own news of it is ignored.
     MatchSuccessOnlyByPubSub,
 }
 
