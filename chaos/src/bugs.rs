@@ -67,7 +67,7 @@ planted! {
     "vote-not-synced" [KillLeader, KillAny] 1_500 ms, 20 s: "I12";
     "local-read" [SlowLink] 4_000 ms, 14 s: "I10";
     "lease-read-without-lease" [LeaderInMinority] 7_000 ms, 18 s: "I8" "I10";
-    "no-fencing-on-input" [PauseAny, PauseTen] 3_000 ms, 26 s: "I6" "I7";
+    "no-fencing-on-input" [SlowLink, LeaderInMajority] 5_000 ms, 28 s: "I6" "I7";
     "dedup-off" [SlowLink] 3_000 ms, 12 s: "I13";
     "dedup-not-in-snapshot" [KillAny, KillLeader] 1_500 ms, 24 s: "I13" "I15";
     "match-in-two-entries" [KillAny] 1_500 ms, 16 s: "I1" "I2" "I5" "I15";

@@ -66,7 +66,7 @@ impl Machine {
         if sender(&c.input)? != seat {
             return Err(Rejection::NotSeated);
         }
-        if room.is_left() {
+        if room.is_left() && !planted::has(Bug::NoFencingOnInput) {
             return Err(Rejection::BattleOver);
         }
         if let Some(room) = self.rooms.edit(c.room) {
