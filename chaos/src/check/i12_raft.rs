@@ -1,4 +1,4 @@
-//! I12: one leader in a term, one entry at an index, one vote of a node in a term. Terms and votes don't go back,
+//! I12: one leader in a term, one entry at an index; a vote goes to a higher term, or a higher id in the term. Terms and votes don't go back,
 //! also not over a restart; what was committed and applied does not within one life.
 
 use std::collections::BTreeMap;
@@ -48,8 +48,11 @@ fn monotone(evidence: &Evidence, node: usize, examined: &mut Examined) {
     let of_node = evidence.samples.iter().filter(|(_, of, _)| *of == node);
     for (at, _, status) in of_node {
         let vote = votes.entry(status.vote.term).or_insert(status.vote);
-        if *vote != status.vote {
-            let what = format!("node {} voted {vote:?} and {:?}", node + 1, status.vote);
+        // Of two candidates of one term the one with the higher id takes the votes that the other one had.
+        let is_taken_over = status.vote.node >= vote.node;
+        let former = std::mem::replace(vote, status.vote);
+        if !is_taken_over {
+            let what = format!("node {} voted {former:?} and then {:?}", node + 1, status.vote);
             examined.violation(*at, what);
         }
         let applied_too_far = status.applied_index > status.committed_index;
@@ -128,7 +131,12 @@ mod tests {
             0
         );
         assert_eq!(says(&[sample(1, 0, 1, 1, 1, 5), sample(2, 1, 2, 1, 1, 5)]), 1, "two leaders");
-        assert_eq!(says(&[sample(1, 0, 1, 1, 1, 5), sample(2, 0, 1, 1, 2, 5)]), 1, "two votes");
+        assert_eq!(
+            says(&[sample(1, 0, 2, 1, 2, 5), sample(2, 0, 2, 1, 1, 5)]),
+            1,
+            "a vote goes back"
+        );
+        assert_eq!(says(&[sample(1, 0, 2, 1, 1, 5), sample(2, 0, 2, 1, 2, 5)]), 0, "a higher id");
         assert_eq!(says(&[sample(1, 0, 1, 1, 1, 5), sample(2, 0, 1, 1, 1, 4)]), 1, "a step back");
         let restart =
             json!({"ev": "node", "t": 2, "node": 0, "life": "started", "number": 2, "pid": 1});

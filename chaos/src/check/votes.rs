@@ -38,8 +38,9 @@ mod tests {
     fn violations(found: &serde_json::Value) -> usize {
         let lines = [
             json!({"ev": "run", "seed": 1, "nodes": 1, "seconds": 1.0, "version": "", "plan": [], "redis": false}),
-            json!({"ev": "sample", "t": 5, "node": 0, "leader": 1, "term": 3, "ready": true,
-                "vote": {"term": 3, "node": 1}, "applied_index": 1, "committed_index": 1, "snapshot_index": 0}),
+            json!({"ev": "sample", "t": 5, "node": 0, "ready": true, "leader": 1, "term": 3,
+                "vote": {"term": 3, "node": 1}, "committedIndex": 5, "appliedIndex": 5,
+                "snapshotIndex": 0, "members": [1]}),
         ];
         let lines = lines.into_iter().map(|line| serde_json::from_value(line).expect("a line"));
         let mut evidence = Evidence::of_lines(lines.collect::<Vec<Line>>());
