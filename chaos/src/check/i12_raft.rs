@@ -1,5 +1,5 @@
-//! I12: one leader in a term, one entry at an index; a vote goes to a higher term, or a higher id in the term. Terms and votes don't go back,
-//! also not over a restart; what was committed and applied does not within one life.
+//! I12: one leader in a term, one entry at an index; a vote goes to a higher term, or to a higher id in its term. Terms
+//! and votes do not go back, also not over a restart; what was committed and applied does not within one life.
 
 use std::collections::BTreeMap;
 
