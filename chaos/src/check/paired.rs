@@ -53,16 +53,12 @@ impl<'a> Queue<'a> {
             ["ticket-added", session] if !self.sitting.contains_key(session) => {
                 self.waiting.insert(session);
             }
-            ["match-found", session, room, ..] => {
-                self.waiting.remove(session);
-                self.sitting.insert(session, room);
-            }
-            ["seat-bound", room, _, "to", session] => {
+            ["match-found", session, room, ..] | ["seat-bound", room, _, "to", session] => {
                 self.waiting.remove(session);
                 self.sitting.insert(session, room);
             }
             ["battle-ended" | "battle-aborted", room, ..] => {
-                self.sitting.retain(|_, it| it != room)
+                self.sitting.retain(|_, it| it != room);
             }
             // Its ticket may be gone, or be kept aside for a while.
             [
