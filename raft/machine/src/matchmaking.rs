@@ -113,7 +113,7 @@ impl Queue {
     /// The oldest that can be paired, and the next oldest of another player.
     fn next_pair(&self) -> Option<(SessionKey, SessionKey)> {
         #[cfg(feature = "planted")]
-        if planted::has(Bug::HashMapOrderInApply) {
+        if planted::has(Bug::HashOrderInApply) {
             return first_pair(planted::in_hash_order(self.pairable.values()));
         }
         first_pair(self.pairable.values())

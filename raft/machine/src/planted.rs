@@ -35,7 +35,7 @@ pub enum Bug {
     /// Redis alone says which tokens are revoked, and none is where it does not answer.
     BlacklistFailOpen,
     /// Who is paired with whom depends on the order of a hash map.
-    HashMapOrderInApply,
+    HashOrderInApply,
     /// A match is told to other nodes through Redis, once, and the log's own news of it is ignored.
     MatchSuccessOnlyByPubSub,
 }
@@ -78,7 +78,7 @@ mod growing {
             ("room-id-from-local-counter", Self::RoomIdFromLocalCounter),
             ("mirror-without-index-guard", Self::MirrorWithoutIndexGuard),
             ("blacklist-fail-open", Self::BlacklistFailOpen),
-            ("hash-map-order-in-apply", Self::HashMapOrderInApply),
+            ("hash-map-order-in-apply", Self::HashOrderInApply),
             ("match-success-only-by-pub-sub", Self::MatchSuccessOnlyByPubSub),
         ];
     }
