@@ -20,6 +20,8 @@ const KINDS = [
 ]
 
 let cluster, balancer
+/** Closed whatever happens: who is still connected keeps the process from its end. */
+const everybody = []
 before(async () => {
   // Nobody is helped on by a clock, and nodes are known to be gone because they said so.
   const patient = { NODE_GONE_AFTER_MS: '600000', TURN_TIME_LIMIT: '300' }
@@ -27,6 +29,7 @@ before(async () => {
   balancer = await startBalancer(cluster.nodes)
 })
 after(async () => {
+  everybody.forEach(who => who.close())
   await balancer?.stop()
   await cluster?.stop()
 })
@@ -43,6 +46,7 @@ class Idler {
       new Promise(resolve => {
         idler.socket = open(url, { playerId }, kind.transports, socket => {
           Object.assign(socket.io.opts, kind)
+          everybody.push(socket)
           socket.on('connect', () => ((idler.connects += 1), resolve()))
           socket.on('ping', () => socket.emit('pong'))
         })
@@ -104,6 +108,7 @@ test('a rolling restart behind a balancer loses nothing and costs one reconnect 
   for (let at = 0; at < IDLE; at += 1) idlers.push(await Idler.create(url, KINDS[at % KINDS.length]))
   const players = []
   for (let at = 0; at < 2 * PAIRS; at += 1) players.push(await Wanderer.create([balancer], 0, at % 2, { staying: true }))
+  everybody.push(...players)
   const pairs = Array.from({ length: PAIRS }, (_, pair) => players.slice(2 * pair, 2 * pair + 2))
   // One pair after the other, or they would be mixed.
   let queueing = Promise.resolve()
@@ -151,5 +156,4 @@ test('a rolling restart behind a balancer loses nothing and costs one reconnect 
   for (const node of cluster.nodes) {
     for (const id of writer.guests) assert.ok(await exists(node.url, id), `guest ${id} at ${node.url}`)
   }
-  for (const who of [...idlers.map(idler => idler.socket), ...players]) who.close()
 })
