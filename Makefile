@@ -11,10 +11,14 @@ SERVER := $(abspath $(TARGET_DIR))/debug/serverv2
 # Most tests of tests/it wait for a server, not for the processor: more of them than there are cores.
 TEST_THREADS ?= 6
 
+# Of `make sim`.
+SEEDS ?= 100
+FROM ?= 1
+
 # Idle sockets, battles and seconds.
 LOAD ?= 10000 500 60
 
-.PHONY: help demo test check fix load setup test-rust test-clients conformance mixed compose-test
+.PHONY: help demo test check fix load setup test-rust test-clients conformance mixed compose-test sim
 
 help: ## Print what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +52,11 @@ test-clients: ## Clients that others wrote: socket.io-client and python-socketio
 	@# As the tests build it: dependencies with other features would all be built once more.
 	cargo test --locked --workspace --no-run
 	SERVERV2_BIN="$(SERVER)" bash tests/setup/run-clients.sh
+
+sim: ## SEEDS clusters (100) in simulated time, with chaos, from seed FROM (1); each is the same again.
+	@# As the tests build it: dependencies with other features would all be built once more.
+	cargo test --locked --workspace --no-run
+	"$(abspath $(TARGET_DIR))/debug/serverv2-sim" --seeds $(SEEDS) --from $(FROM)
 
 mixed: ## A battle while nodes of the commit PREVIOUS become this version, one by one.
 	SERVERV2_PREVIOUS="$$(bash tests/setup/previous.sh "$(PREVIOUS)" "$(abspath $(TARGET_DIR))/previous")" \

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use crate::applier::Replica;
 use crate::batcher::Pending;
 use crate::error::{ProposeError, StartError, StopReason};
-use crate::feed::EffectFeed;
+use crate::feed::{EffectFeed, FeedGate};
 use crate::figures::Figures;
+use crate::ground;
 use crate::membership::{Leading, removed};
 use crate::node::{Node, NodeConfig};
 use crate::notices::Listener;
@@ -70,6 +71,15 @@ impl Cluster {
     /// feed starts with that announcement, after everything that was there before.
     pub async fn start(config: NodeConfig) -> Result<(Self, EffectFeed), StartError> {
         let (node, gate) = Node::start(&config).await?;
+        Self::join_in(config, node, &gate).await
+    }
+
+    /// What follows when the node runs.
+    pub(crate) async fn join_in(
+        config: NodeConfig,
+        node: Node,
+        gate: &FeedGate,
+    ) -> Result<(Self, EffectFeed), StartError> {
         let cluster = Self(Arc::new(node));
         let feed = gate.open();
         let peers = cluster.0.peers.clone();
@@ -304,7 +314,7 @@ impl Cluster {
 
     /// The log time, as well as it is known here.
     pub fn log_time(&self) -> LogTime {
-        self.0.clock.read(std::time::Instant::now())
+        self.0.clock.read(ground::now())
     }
 
     /// How this node sees the cluster.

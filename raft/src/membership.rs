@@ -18,11 +18,11 @@ mod removal;
 mod view;
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serverv2_machine::{NodeGone, NodeId};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
 use crate::forward::leader;

@@ -6,13 +6,14 @@
 //! question.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::join_all;
 use openraft::ReadPolicy;
 use openraft::errors::RaftError;
 use parking_lot::Mutex;
 use serverv2_machine::NodeId;
+use tokio::time::Instant;
 
 use crate::applier::Replica;
 use crate::forward::Forwarder;

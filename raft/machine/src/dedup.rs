@@ -78,6 +78,11 @@ impl Windows {
         (window.answers.len() >= ANSWERS_PER_NODE_MAX).then_some(Err(Rejection::WindowFull))
     }
 
+    #[cfg(feature = "planted")]
+    pub(crate) fn forget_all(&mut self) {
+        self.0.values_mut().for_each(|window| window.answers.clear());
+    }
+
     pub(crate) fn answered(&self, request: RequestId) -> Option<&Outcome> {
         let window = self.0.get(&request.node)?;
         let same = window.incarnation == request.incarnation;
@@ -100,6 +105,16 @@ pub(crate) struct ClientKeys {
     /// When each scope was last added to: the first is the next to be forgotten.
     #[serde(skip)]
     newest: BTreeSet<(LogTime, KeyScope)>,
+}
+
+#[cfg(feature = "planted")]
+impl crate::machine::Machine {
+    /// Forgets all answers, as if no request had ever come: a defect.
+    #[doc(hidden)]
+    pub fn forget_answers(&mut self) {
+        self.windows.forget_all();
+        self.keys = ClientKeys::default();
+    }
 }
 
 /// One answer; oldest first in its scope.

@@ -1,11 +1,11 @@
 //! Changes of the membership, made by the leader.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, async_runtime::WatchReceiver as _};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::view::{self, MemberView, MembersView};
 use super::{Change, Changed, Unchanged, Verdict, code};
