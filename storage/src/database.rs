@@ -4,6 +4,13 @@
 //! own. sled orders all writes of one database in that file, so what a crash leaves is a prefix of
 //! what was written. It puts large values into files of their own, which it never syncs: whoever
 //! writes cuts them (`pieces.rs`), and a file that is there all the same is an error.
+//!
+//! What belongs together is never a batch or a transaction of sled's, but written in an order in which each
+//! beginning of it is a state that is known when it is found. sled has one lock for all databases of the
+//! *process*: whoever reads, writes or flushes shares it, a flush keeps it until the disk has answered, and a
+//! batch wants it alone. One batch behind one flush of a slow disk is in front of every reader. Without any
+//! batch nobody takes the lock at all, and what is in memory is read and written while a flush waits.
+//! `clippy.toml` refuses whatever would take it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,8 +24,6 @@ use crate::error::StorageError;
 use crate::files;
 use crate::header::{Folder, LOCK_PATIENCE, LOCK_PAUSE};
 
-/// Bytes in one sled batch: sled holds a lock of the whole *process* while it applies one.
-pub(crate) const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// Memory that one database may use for its pages.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// sled's file in its folder.

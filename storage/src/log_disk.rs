@@ -2,17 +2,17 @@
 //!
 //! sled orders all writes of one database in one file, so what a crash leaves is a prefix of what
 //! was written. The order here relies on that: entries come before the [`Tail`] that counts them, and
-//! entries go after the one that does not. What the tail does not count is a leftover. Batches stay
-//! small: sled holds a lock of the whole *process* while it applies one.
+//! entries go after the one that does not. What the tail does not count is a leftover. So nothing here has
+//! to be written as one, and nothing is: [`crate::database`] says what that would cost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use sled::{Batch, Tree};
+use sled::Tree;
 
-use crate::database::{BATCH_BYTES_MAX, Database};
+use crate::database::Database;
 use crate::error::StorageError;
 use crate::header::Folder;
 use crate::histogram::Durations;
@@ -20,6 +20,9 @@ use crate::keys;
 use crate::pieces::{self, Joined};
 use crate::tail::Tail;
 use crate::witness::Witness;
+
+/// Keys looked up before they are removed.
+const REMOVED_AT_ONCE: usize = 1024;
 
 /// The log database. Clones share it.
 #[derive(Clone)]
@@ -130,19 +133,22 @@ impl LogDisk {
         mut link: u32,
         entries: impl Iterator<Item = (u64, &'a [u8])>,
     ) -> Result<u32, StorageError> {
-        let mut writer = BatchWriter { disk: self, segment: 0, batch: Batch::default(), bytes: 0 };
+        let mut tree: Option<(u64, Tree)> = None;
         for (index, value) in entries {
             let pieces = pieces::cut(link, value).ok_or_else(|| {
                 StorageError::Stopped(format!("entry {index} has {} bytes", value.len()))
             })?;
             link = pieces::link(link, value);
+            let segment = keys::segment_of(index);
+            let tree = match &mut tree {
+                Some((of, tree)) if *of == segment => tree,
+                tree => &mut tree.insert((segment, self.segment_or_new(segment)?)).1,
+            };
             for (number, piece) in pieces.into_iter().enumerate() {
                 let number = u16::try_from(number).expect("values are bounded");
-                writer.make_room(keys::segment_of(index), piece.len())?;
-                writer.batch.insert(&keys::piece(index, number), piece);
+                tree.insert(keys::piece(index, number), piece).map_err(writing)?;
             }
         }
-        writer.write()?;
         Ok(link)
     }
 
@@ -153,14 +159,16 @@ impl LogDisk {
             self.drop_segment(last)?;
         }
         let Some(tree) = self.segment(kept) else { return Ok(()) };
-        let mut writer =
-            BatchWriter { disk: self, segment: kept, batch: Batch::default(), bytes: 0 };
-        for key in tree.range(keys::piece(index, 0)..).keys().rev() {
-            let key = key.map_err(reading)?;
-            writer.make_room(kept, key.len())?;
-            writer.batch.remove(key);
+        loop {
+            let last = tree.range(keys::piece(index, 0)..).keys().rev().take(REMOVED_AT_ONCE);
+            let last = last.collect::<Result<Vec<_>, _>>().map_err(reading)?;
+            if last.is_empty() {
+                return Ok(());
+            }
+            for key in last {
+                tree.remove(key).map_err(writing)?;
+            }
         }
-        writer.write()
     }
 
     /// Drops the trees that hold nothing above an index.
@@ -240,32 +248,4 @@ fn reading(error: sled::Error) -> StorageError {
 
 fn writing(error: sled::Error) -> StorageError {
     StorageError::database("write the log")(error)
-}
-
-/// Gathers changes of one tree into batches of bounded size.
-struct BatchWriter<'a> {
-    disk: &'a LogDisk,
-    segment: u64,
-    batch: Batch,
-    bytes: usize,
-}
-
-impl BatchWriter<'_> {
-    fn make_room(&mut self, segment: u64, bytes: usize) -> Result<(), StorageError> {
-        if segment != self.segment || self.bytes + bytes > BATCH_BYTES_MAX {
-            self.write()?;
-            self.segment = segment;
-        }
-        self.bytes += bytes;
-        Ok(())
-    }
-
-    fn write(&mut self) -> Result<(), StorageError> {
-        if self.bytes > 0 {
-            self.bytes = 0;
-            let tree = self.disk.segment_or_new(self.segment)?;
-            tree.apply_batch(std::mem::take(&mut self.batch)).map_err(writing)?;
-        }
-        Ok(())
-    }
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use sled::{Batch, Tree};
+use sled::Tree;
 
 mod progress;
 mod stream;
@@ -30,7 +30,7 @@ pub use stream::RecordStream;
 
 use self::progress::{Progress, Sum};
 use self::stream::Streaming;
-use crate::database::{BATCH_BYTES_MAX, Database};
+use crate::database::Database;
 use crate::error::StorageError;
 use crate::header::Folder;
 use crate::keys;
@@ -40,6 +40,8 @@ use crate::pieces::{self, Joined};
 pub const RECORD_KEY_MAX: usize = 64;
 /// Bytes after which a long write is synced, so that no sync takes long: the log's waits behind it.
 const SYNC_BYTES: usize = 1024 * 1024;
+/// Bytes of changes that are written while a reader who needs whole records waits.
+const STRETCH_BYTES: usize = 32 * 1024;
 
 /// A key and its value.
 pub type KeyValue = (Vec<u8>, Vec<u8>);
@@ -110,8 +112,7 @@ impl RecordStore {
         self.shared.db.drop_tree(keys::generation_name(generation))?;
         self.shared.meta.remove(keys::generation_position(generation)).map_err(writing)?;
         let base = Base::open(&self.shared, generation)?;
-        let (batch, sum) = (Batch::default(), Sum::default());
-        Ok(Some(Filling { base, batch, batched: 0, unsynced: 0, sum, _room: room }))
+        Ok(Some(Filling { base, unsynced: 0, sum: Sum::default(), _room: room }))
     }
 
     /// Makes the generation after the valid one the valid one, after it was filled. The other's records
@@ -188,6 +189,16 @@ impl Base {
 
     /// A record's value.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.read(key).or_else(|_| self.read_between_writes(key))
+    }
+
+    /// What can't be read may be a record of which only some pieces are written by now.
+    fn read_between_writes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let _between = self.streaming.lock();
+        self.read(key)
+    }
+
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         let mut found = Vec::new();
         for piece in self.tree.scan_prefix(keys::record_prefix(key)).values() {
             found.push(piece.map_err(reading)?);
@@ -198,7 +209,15 @@ impl Base {
     /// All records, in the order of their keys' lengths and then their keys. While the base moves on,
     /// what is seen belongs to no position.
     pub fn iter(&self) -> impl Iterator<Item = Result<KeyValue, StorageError>> + use<> {
-        stream::records(self.tree.iter())
+        stream::records(self.tree.iter(), self.again())
+    }
+
+    /// How a record is read again that was found in pieces that do not belong together.
+    fn again(
+        &self,
+    ) -> impl Fn(&[u8], StorageError) -> Result<Option<Vec<u8>>, StorageError> + use<> {
+        let base = self.clone();
+        move |key, _| base.read_between_writes(key)
     }
 
     /// The records from one key to another, both included and of the same length, in the order of their
@@ -211,9 +230,9 @@ impl Base {
     ) -> Box<dyn Iterator<Item = Result<KeyValue, StorageError>>> {
         let pieces = self.tree.range(keys::record_prefix(from)..=keys::last_piece(to));
         if backward {
-            Box::new(stream::records_backward(pieces.rev()))
+            Box::new(stream::records_backward(pieces.rev(), self.again()))
         } else {
-            Box::new(stream::records(pieces))
+            Box::new(stream::records(pieces, self.again()))
         }
     }
 
@@ -239,7 +258,7 @@ impl Base {
         for (key, value) in changes {
             gathered.push((key, value));
             bytes += key.len() + value.map_or(0, <[u8]>::len);
-            if bytes > BATCH_BYTES_MAX / 2 {
+            if bytes > STRETCH_BYTES {
                 self.write(&gathered)?;
                 gathered.clear();
                 unsynced += std::mem::take(&mut bytes);
@@ -290,33 +309,30 @@ impl Base {
             // Another generation has taken over: nobody will read this one.
             return Ok(());
         }
-        let mut writer = Writer { tree: &self.tree, batch: Batch::default(), bytes: 0 };
         for (key, value) in changes {
             let before = self.tree.scan_prefix(keys::record_prefix(key)).keys();
             let before = before.collect::<Result<Vec<_>, _>>().map_err(reading)?;
             if streaming.wants(key) {
-                streaming.remember(key, self.get(key)?);
+                streaming.remember(key, self.read(key)?);
             }
-            for old in before {
-                writer.make_room(old.len())?;
-                writer.batch.remove(old);
+            let pieces = value.map_or_else(|| Ok(Vec::new()), |value| cut(key, value))?;
+            let count = pieces.len();
+            for (at, piece) in pieces.into_iter().enumerate() {
+                self.tree.insert(keys::record_piece(key, at), piece).map_err(writing)?;
             }
-            if let Some(value) = value {
-                for (at, piece) in cut(key, value)?.into_iter().enumerate() {
-                    writer.make_room(piece.len())?;
-                    writer.batch.insert(keys::record_piece(key, at), piece);
-                }
+            // Behind the new ones, so that who reads a record of one piece misses it at no moment.
+            let end = keys::record_piece(key, count);
+            for old in before.into_iter().filter(|old| **old >= end[..]) {
+                self.tree.remove(old).map_err(writing)?;
             }
         }
-        writer.write()
+        Ok(())
     }
 }
 
 /// A generation that is being filled. Dropped before it was switched to, it is a leftover.
 pub struct Filling {
     base: Base,
-    batch: Batch,
-    batched: usize,
     unsynced: usize,
     sum: Sum,
     _room: Room,
@@ -332,27 +348,20 @@ impl Filling {
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
         self.sum.add(key, value);
         for (at, piece) in cut(key, value)?.into_iter().enumerate() {
-            self.batched += piece.len();
-            self.batch.insert(keys::record_piece(key, at), piece);
+            self.unsynced += piece.len();
+            self.base.tree.insert(keys::record_piece(key, at), piece).map_err(writing)?;
         }
-        if self.batched > BATCH_BYTES_MAX / 2 { self.write() } else { Ok(()) }
-    }
-
-    /// States that all is there. Durable when it returns.
-    pub fn finish(mut self, position: u64) -> Result<(), StorageError> {
-        self.write()?;
-        self.base.put_progress(Progress { position, sum: self.sum, target: None })?;
-        self.base.shared.db.sync()
-    }
-
-    fn write(&mut self) -> Result<(), StorageError> {
-        self.unsynced += std::mem::take(&mut self.batched);
-        self.base.tree.apply_batch(std::mem::take(&mut self.batch)).map_err(writing)?;
         if self.unsynced > SYNC_BYTES {
             self.unsynced = 0;
             self.base.shared.db.sync()?;
         }
         Ok(())
+    }
+
+    /// States that all is there. Durable when it returns.
+    pub fn finish(self, position: u64) -> Result<(), StorageError> {
+        self.base.put_progress(Progress { position, sum: self.sum, target: None })?;
+        self.base.shared.db.sync()
     }
 }
 
@@ -369,28 +378,6 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         self.0.filling.store(false, Ordering::Release);
-    }
-}
-
-/// Gathers the changes of one call into batches of bounded size.
-struct Writer<'a> {
-    tree: &'a Tree,
-    batch: Batch,
-    bytes: usize,
-}
-
-impl Writer<'_> {
-    fn make_room(&mut self, bytes: usize) -> Result<(), StorageError> {
-        if self.bytes + bytes > BATCH_BYTES_MAX {
-            self.write()?;
-        }
-        self.bytes += bytes;
-        Ok(())
-    }
-
-    fn write(&mut self) -> Result<(), StorageError> {
-        self.bytes = 0;
-        self.tree.apply_batch(std::mem::take(&mut self.batch)).map_err(writing)
     }
 }
 

@@ -32,7 +32,9 @@ struct Current {
 pub struct SnapshotStore {
     path: PathBuf,
     folder: FolderId,
-    // Held while a snapshot gets its name; not while its bytes are written.
+    /// Held while a snapshot gets its name; not while its bytes are written.
+    naming: Mutex<()>,
+    /// Never held while a disk is waited for: consensus asks what is current.
     current: Mutex<Current>,
 }
 
@@ -51,7 +53,8 @@ impl SnapshotStore {
                 Current { file: Some(file), position, number: number + 1 }
             }
         };
-        let store = Self { path, folder: folder.id(), current: Mutex::new(current) };
+        let (naming, current) = (Mutex::default(), Mutex::new(current));
+        let store = Self { path, folder: folder.id(), naming, current };
         store.remove_others()?;
         Ok(store)
     }
@@ -112,9 +115,8 @@ impl SnapshotStore {
         let number = prepared.name.strip_suffix(".tmp").and_then(|number| number.parse().ok());
         let number: u64 = number
             .ok_or_else(|| StorageError::Stopped(format!("{} is published", prepared.name)))?;
-        let mut current = self.current.lock();
-        if let Some(file) = current.file.as_ref().filter(|_| current.position > position) {
-            let file = file.clone();
+        let _naming = self.naming.lock();
+        if let Some(file) = self.current().filter(|_| self.position() > position) {
             fs::remove_file(&temporary).map_err(StorageError::io("remove", &temporary))?;
             return Ok(file);
         }
@@ -124,8 +126,11 @@ impl SnapshotStore {
         files::sync_folder(&self.path)?;
         files::replace(&self.path.join(CURRENT), print_current(&name).as_bytes())?;
         let file = SnapshotFile { name: name.into(), ..prepared.clone() };
-        let before = current.file.replace(file.clone());
-        current.position = position;
+        let before = {
+            let mut current = self.current.lock();
+            current.position = position;
+            current.file.replace(file.clone())
+        };
         if let Some(before) = before {
             let path = self.path.join(&*before.name);
             fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;

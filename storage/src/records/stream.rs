@@ -95,9 +95,9 @@ impl RecordStream {
         let mut found = BTreeMap::new();
         let (mut size, mut last) = (0, None);
         let from = keys::after_record(&reader.given);
-        for record in
-            records(self.base.tree.range::<Vec<u8>, _>((Bound::Included(from), Bound::Unbounded)))
-        {
+        let pieces = self.base.tree.range::<Vec<u8>, _>((Bound::Included(from), Bound::Unbounded));
+        // Nobody writes while the lock is held.
+        for record in records(pieces, |_, error| Err(error)) {
             let (key, value) = record?;
             let stored = keys::record_prefix(&key);
             size += key.len() + value.len();
@@ -136,40 +136,50 @@ impl Drop for RecordStream {
     }
 }
 
-/// Puts the pieces of records together.
+/// Puts the pieces of records together. Of one whose pieces are not those of one value `again` says what it is.
 pub(super) fn records(
     pieces: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
+    again: impl Fn(&[u8], StorageError) -> Result<Option<Vec<u8>>, StorageError>,
 ) -> impl Iterator<Item = Result<KeyValue, StorageError>> {
-    together(pieces, |_| {})
+    together(pieces, again, |_| {})
 }
 
 /// The same where the last piece of the last record comes first.
 pub(super) fn records_backward(
     pieces: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
+    again: impl Fn(&[u8], StorageError) -> Result<Option<Vec<u8>>, StorageError>,
 ) -> impl Iterator<Item = Result<KeyValue, StorageError>> {
-    together(pieces, |pieces| pieces.reverse())
+    together(pieces, again, |pieces| pieces.reverse())
 }
 
 fn together(
     pieces: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
+    again: impl Fn(&[u8], StorageError) -> Result<Option<Vec<u8>>, StorageError>,
     put_in_order: fn(&mut [IVec]),
 ) -> impl Iterator<Item = Result<KeyValue, StorageError>> {
     let mut pieces = pieces.peekable();
     std::iter::from_fn(move || {
-        let (first, piece) = match pieces.next()? {
-            Ok(pair) => pair,
-            Err(error) => return Some(Err(reading(error))),
-        };
-        let Some(key) = keys::parse_record(&first).map(<[u8]>::to_vec) else {
-            return Some(Err(StorageError::Corrupt("a record's key can't be read".into())));
-        };
-        let mut found = vec![piece];
-        while let Some(Ok((_, piece))) = pieces.next_if(|next| {
-            next.as_ref().is_ok_and(|(stored, _)| keys::parse_record(stored) == Some(&key[..]))
-        }) {
-            found.push(piece);
+        loop {
+            let (first, piece) = match pieces.next()? {
+                Ok(pair) => pair,
+                Err(error) => return Some(Err(reading(error))),
+            };
+            let Some(key) = keys::parse_record(&first).map(<[u8]>::to_vec) else {
+                return Some(Err(StorageError::Corrupt("a record's key can't be read".into())));
+            };
+            let mut found = vec![piece];
+            while let Some(Ok((_, piece))) = pieces.next_if(|next| {
+                next.as_ref().is_ok_and(|(stored, _)| keys::parse_record(stored) == Some(&key[..]))
+            }) {
+                found.push(piece);
+            }
+            put_in_order(&mut found);
+            match whole(&key, &found).map(Some).or_else(|error| again(&key, error)) {
+                Ok(Some(value)) => return Some(Ok((key, value))),
+                // It was being removed.
+                Ok(None) => {}
+                Err(error) => return Some(Err(error)),
+            }
         }
-        put_in_order(&mut found);
-        Some(whole(&key, &found).map(|value| (key, value)))
     })
 }

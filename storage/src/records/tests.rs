@@ -147,6 +147,47 @@ fn a_stream_gives_the_state_of_its_beginning_while_the_base_moves_on() {
 }
 
 #[test]
+fn a_record_is_read_whole_or_not_at_all_while_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = RecordStore::open(&folder(dir.path()), 0).unwrap();
+    let base = store.valid();
+    let sizes = [20, 40_000, 4_088, 9_000];
+    let (writer, done) = (base.clone(), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for position in 1..=60 {
+                let size = sizes[position as usize % 4];
+                let changes: Vec<_> = (0..20)
+                    .map(|at| (key(at), (at + position) % 7 != 0, value(position, size)))
+                    .collect();
+                let changes = changes
+                    .iter()
+                    .map(|(key, is_there, value)| (&key[..], is_there.then_some(&value[..])));
+                writer.redo(u64::from(position), changes).unwrap();
+            }
+            done.store(true, Ordering::Release);
+        });
+        let is_right = |found: &[u8]| {
+            sizes.contains(&found.len())
+                && (1..=60).any(|position| value(position, found.len()) == found)
+        };
+        let mut seen = 0;
+        while !done.load(Ordering::Acquire) {
+            for backward in [false, true] {
+                for record in base.range(&key(0), &key(19), backward) {
+                    assert!(is_right(&record.unwrap().1), "backward: {backward}");
+                    seen += 1;
+                }
+            }
+            for number in 0..20 {
+                assert!(base.get(&key(number)).unwrap().is_none_or(|found| is_right(&found)));
+            }
+        }
+        assert!(seen > 0, "nothing was read meanwhile");
+    });
+}
+
+#[test]
 fn a_stream_that_would_have_to_remember_too_much_is_cancelled_and_the_base_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let folder = folder(dir.path());
