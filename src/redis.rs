@@ -251,6 +251,15 @@ impl Redis {
 }
 
 impl Inner {
+    /// Gives everybody this connection. Who loses it at once waits for the lock: otherwise it would be said to be there
+    /// after it has been taken away, and nobody would look for another one.
+    fn found(&self, found: Link) {
+        let mut link = self.link.write();
+        let number = found.number;
+        *link = Some(found);
+        self.presence.send_modify(|now| *now = Presence { up: true, connection: number });
+    }
+
     /// Takes this connection away, unless another one is there already.
     fn lose(&self, number: u64, reason: &str) -> RedisError {
         let mut link = self.link.write();

@@ -52,8 +52,7 @@ pub(super) async fn keep(inner: Weak<Inner>, first_pause: Duration) {
                 pause = first_pause;
                 info!(redis = %it.address, cluster = server.cluster, "Redis is there");
                 *it.info.write() = Some(server);
-                *it.link.write() = Some(link);
-                it.presence.send_modify(|now| (now.up, now.connection) = (true, number));
+                it.found(link);
                 drop(it);
                 watch(&inner).await;
             }
