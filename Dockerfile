@@ -14,9 +14,10 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY raft/Cargo.toml raft/
 COPY raft/machine/Cargo.toml raft/machine/
+COPY raft/sim/Cargo.toml raft/sim/
 COPY storage/Cargo.toml storage/
 COPY chaos/Cargo.toml chaos/
-RUN for crate in . raft raft/machine storage chaos; do mkdir -p $crate/src && touch $crate/src/lib.rs; done \
+RUN for crate in . raft raft/machine raft/sim storage chaos; do mkdir -p $crate/src && touch $crate/src/lib.rs; done \
  && echo 'fn main() {}' | tee src/main.rs > chaos/src/main.rs \
  && cargo build --locked --release --bin serverv2 \
  && rm -rf src raft storage chaos

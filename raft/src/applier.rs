@@ -11,7 +11,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
 
 use openraft::EntryPayload;
 use openraft::storage::ApplyResponder;
@@ -22,13 +21,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use crate::cluster::Answer;
 use crate::feed::FeedSender;
 use crate::figures::Counters;
+use crate::ground;
 use crate::log_clock::LogClock;
 use crate::records::OverlayRecords;
 use crate::requests::Requests;
 use crate::types::{Batch, LogEntry, LogId, StoredMembership, TypeConfig};
 
 /// Pieces of work on their way to the thread; openraft waits for each, so there are few.
-const WORK_MAX: usize = 16;
+pub(crate) const WORK_MAX: usize = 16;
 
 /// Everything that is replicated, at one index.
 #[derive(Default)]
@@ -130,24 +130,36 @@ impl Applier {
 
     fn run(self, mut work: mpsc::Receiver<Work>) {
         while let Some(work) = work.blocking_recv() {
-            let done = match work {
-                Work::Apply { entries, done } => {
-                    for (entry, responder) in entries {
-                        self.apply(entry);
-                        if let Some(responder) = responder {
-                            responder.send(());
-                        }
-                    }
-                    done
-                }
-                Work::Install { state, done } => {
-                    self.install(*state);
-                    done
-                }
-            };
-            // openraft does not listen any more when it is being stopped.
-            let _ = done.send(());
+            self.work(work);
         }
+    }
+
+    /// The same on a runtime that has only one thread.
+    #[cfg(feature = "simulation")]
+    pub(crate) async fn run_beside(self, mut work: mpsc::Receiver<Work>) {
+        while let Some(work) = work.recv().await {
+            self.work(work);
+        }
+    }
+
+    fn work(&self, work: Work) {
+        let done = match work {
+            Work::Apply { entries, done } => {
+                for (entry, responder) in entries {
+                    self.apply(entry);
+                    if let Some(responder) = responder {
+                        responder.send(());
+                    }
+                }
+                done
+            }
+            Work::Install { state, done } => {
+                self.install(*state);
+                done
+            }
+        };
+        // openraft does not listen any more when it is being stopped.
+        let _ = done.send(());
     }
 
     fn apply(&self, entry: LogEntry) {
@@ -157,11 +169,18 @@ impl Applier {
             EntryPayload::Blank | EntryPayload::Membership(_) => 0,
         };
         match entry.payload {
-            EntryPayload::Blank => self.replica.write().applied = Some(entry.log_id),
+            EntryPayload::Blank => {
+                let mut state = self.replica.write();
+                state.applied = Some(entry.log_id);
+                #[cfg(feature = "simulation")]
+                crate::simulation::applied(self.requests.node(), None, &[], &state);
+            }
             EntryPayload::Membership(members) => {
                 let mut state = self.replica.write();
                 state.applied = Some(entry.log_id);
                 state.members = StoredMembership::new(Some(entry.log_id), members);
+                #[cfg(feature = "simulation")]
+                crate::simulation::applied(self.requests.node(), None, &[], &state);
                 drop(state);
                 self.replica.tell_membership();
             }
@@ -180,6 +199,8 @@ impl Applier {
         let applied: Arc<[_]> =
             state.machine.apply_entry(&mut state.records, index, &batch.0).into();
         state.applied = Some(log_id);
+        #[cfg(feature = "simulation")]
+        crate::simulation::applied(self.requests.node(), Some(&batch.0), &applied, state);
         self.feed.publish(AppliedEntry { index, term, applied: Arc::clone(&applied) });
         let at = state.machine.last_at();
         let wants_checkpoint = state.records.wants_checkpoint();
@@ -189,7 +210,7 @@ impl Applier {
         if wants_checkpoint {
             self.checkpoint.notify_one();
         }
-        self.clock.applied(at, Instant::now());
+        self.clock.applied(at, ground::now());
         for applied in &*applied {
             let own = |effect: &Effect| {
                 matches!(effect, Effect::NodeCountedOut { node, incarnation }
@@ -217,11 +238,77 @@ impl Applier {
                 self.requests.complete(request, &Answer { index, outcome: outcome.clone() });
             }
         }
+        // That this process was counted out may be among what the snapshot spares it.
+        if self.is_counted_out(&guard.machine) {
+            self.counted_out.notify_one();
+        }
         drop(guard);
         self.replica.tell_membership();
         self.replica.tell_applied(index);
-        self.clock.applied(at, Instant::now());
+        self.clock.applied(at, ground::now());
         // Freeing a large state takes its time; nobody waits for this lock meanwhile.
         drop(before);
+    }
+
+    fn is_counted_out(&self, machine: &Machine) -> bool {
+        let (own, incarnation) = (self.requests.node(), self.requests.incarnation());
+        machine.nodes().any(|it| it.id == own && it.incarnation == incarnation && !it.live)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use serverv2_machine::{
+        Command, Entry, Incarnation, LogTime, NodeGone, NodeId, NodeUp, Proposal, RequestId,
+        WallTime,
+    };
+
+    use super::*;
+    use crate::versions::own_level;
+
+    const ONE: (NodeId, Incarnation) = (NodeId(1), Incarnation(4));
+    const OTHER: (NodeId, Incarnation) = (NodeId(2), Incarnation(1));
+
+    /// A state after these commands, each of a process.
+    fn state_after(commands: &[((NodeId, Incarnation), Command)]) -> State {
+        let mut state = State::default();
+        for (index, ((node, incarnation), command)) in (1..).zip(commands) {
+            let proposal = Proposal {
+                request: RequestId { node: *node, incarnation: *incarnation, sequence: index },
+                client_key: None,
+                at: LogTime(index),
+                wall: WallTime(index),
+                seed: [0; 16],
+                command: command.clone(),
+            };
+            let entry = Entry { floors: Vec::new(), proposals: vec![proposal] };
+            let applied = state.machine.apply_entry(&mut state.records, index, &entry);
+            assert!(applied.iter().all(|applied| applied.outcome.is_ok()), "{command}");
+        }
+        state
+    }
+
+    #[test]
+    fn a_process_learns_from_a_snapshot_that_it_was_counted_out() {
+        let applier = Applier {
+            replica: Replica::default(),
+            feed: FeedSender::default(),
+            requests: Arc::new(Requests::new(ONE.0, ONE.1)),
+            clock: Arc::default(),
+            counted_out: Arc::default(),
+            checkpoint: Arc::default(),
+            counters: Arc::default(),
+        };
+        let is_told = || applier.counted_out.notified().now_or_never().is_some();
+        let up = || Command::from(NodeUp { packs: Vec::new(), level: own_level(), grace_ms: 0 });
+        let gone = NodeGone { node: ONE.0, incarnation: ONE.1, grace_ms: 0 };
+        let of_former = (ONE.0, Incarnation(3));
+        applier.install(state_after(&[(of_former, up()), (OTHER, up())]));
+        assert!(!is_told(), "that was another process");
+        applier.install(state_after(&[(ONE, up()), (OTHER, up())]));
+        assert!(!is_told(), "it counts");
+        applier.install(state_after(&[(ONE, up()), (OTHER, up()), (OTHER, gone.into())]));
+        assert!(is_told());
     }
 }

@@ -18,8 +18,9 @@ use tokio::time::Instant;
 use crate::applier::Replica;
 use crate::batcher::Pending;
 use crate::error::{ProposeError, StartError, StopReason};
-use crate::feed::EffectFeed;
+use crate::feed::{EffectFeed, FeedGate};
 use crate::figures::Figures;
+use crate::ground;
 use crate::membership::{Leading, removed};
 use crate::node::{Node, NodeConfig};
 use crate::notices::Listener;
@@ -71,6 +72,15 @@ impl Cluster {
     /// feed starts with that announcement, after everything that was there before.
     pub async fn start(config: NodeConfig) -> Result<(Self, EffectFeed), StartError> {
         let (node, gate) = Node::start(&config).await?;
+        Self::join_in(config, node, &gate).await
+    }
+
+    /// What follows when the node runs.
+    pub(crate) async fn join_in(
+        config: NodeConfig,
+        node: Node,
+        gate: &FeedGate,
+    ) -> Result<(Self, EffectFeed), StartError> {
         let cluster = Self(Arc::new(node));
         let feed = gate.open();
         let peers = cluster.0.peers.clone();
@@ -255,9 +265,10 @@ impl Cluster {
     }
 
     /// How old this node's knowledge may be: all that was acknowledged anywhere longer ago is applied
-    /// here. `None`: not even that is known yet. Grows while no majority is reached.
+    /// here. `None`: not even that is known yet, or any more since this process has said goodbye and nobody waits for
+    /// it. Grows while no majority is reached.
     pub fn uncertainty(&self) -> Option<Duration> {
-        self.0.certainty.age()
+        if self.0.leaving.load(Ordering::Acquire) { None } else { self.0.certainty.age() }
     }
 
     /// Waits until every node that counts has applied this index, which this node has; false if some
@@ -313,7 +324,7 @@ impl Cluster {
 
     /// The log time, as well as it is known here.
     pub fn log_time(&self) -> LogTime {
-        self.0.clock.read(std::time::Instant::now())
+        self.0.clock.read(ground::now())
     }
 
     /// How this node sees the cluster.

@@ -9,6 +9,7 @@ use serverv2_machine::{Incarnation, NodeId};
 use tempfile::TempDir;
 
 use crate::applier::{Applier, Replica};
+use crate::disk::Disk;
 use crate::feed::FeedSender;
 use crate::log_adapter::{LogAdapter, Stores};
 use crate::log_clock::LogClock;
@@ -40,7 +41,8 @@ fn stores(dir: &TempDir) -> (LogAdapter, StateMachine) {
         checkpoint: Arc::default(),
         counters: Arc::default(),
     };
-    let state_machine = StateMachine::new(replica, applier.start().unwrap(), Arc::clone(&stores));
+    let state_machine =
+        StateMachine::new(replica, applier.start().unwrap(), Disk::Folder(Arc::clone(&stores)));
     (LogAdapter(stores), state_machine)
 }
 

@@ -27,6 +27,9 @@
 //! beside the log ([`notices`]). A leader whose process died is succeeded at
 //! once ([`succession`]).
 //!
+//! All of it stands on connections, clocks ([`ground`]) and a disk ([`disk`]); a simulation brings its own
+//! (`raft/sim`).
+//!
 //! Builds of different age stand in one cluster by [`versions`] and [`upgrade`]. A live node gives a [`backup`] of
 //! the whole state; [`offline`] makes a new data folder of one, or a cluster of one out of a survivor.
 
@@ -38,6 +41,7 @@ mod cluster;
 mod codec;
 #[cfg(test)]
 mod conformance;
+mod disk;
 mod error;
 #[cfg(feature = "failpoints")]
 mod failpoints;
@@ -49,6 +53,11 @@ mod forward;
 mod fuzz;
 #[cfg(test)]
 mod golden;
+#[cfg_attr(
+    not(feature = "simulation"),
+    expect(unreachable_pub, reason = "a simulation brings its own, and nobody else")
+)]
+mod ground;
 mod log_adapter;
 mod log_clock;
 mod membership;
@@ -60,6 +69,8 @@ mod presence;
 mod reads;
 mod records;
 mod requests;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod stamp;
 mod state_machine;
 mod status;
@@ -68,6 +79,7 @@ mod transport;
 mod types;
 mod upgrade;
 mod versions;
+mod whole;
 
 pub use backup::{Backup, BackupAbout, BackupError};
 pub use cluster::{Answer, Cluster, Committed, Stamped};
@@ -78,6 +90,7 @@ pub use membership::{Change, Changed, MemberView, MembersView, Unchanged};
 pub use node::{ClusterSecret, NodeConfig};
 pub use notices::{Listener, NOTICE_BYTES_MAX};
 pub use offline::{OfflineError, Standing, check_backup, look_at, recover, restore};
+pub use reads::SURE_FOR;
 pub use requests::Hold;
 pub use serverv2_storage::{Durations, HistogramCounts};
 pub use status::{SavedVote, Status};

@@ -18,15 +18,16 @@ mod removal;
 mod view;
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serverv2_machine::{NodeGone, NodeId};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
 use crate::forward::leader;
 use crate::network::Peers;
+use crate::reads::SURE_FOR;
 use crate::transport::message::{Request, Response};
 use crate::types::Raft;
 
@@ -41,6 +42,8 @@ const RETRY: Duration = Duration::from_millis(100);
 const WAY: Duration = Duration::from_secs(1);
 /// Time for the leader to say who is there.
 const VIEW_PATIENCE: Duration = Duration::from_secs(1);
+/// From the removal of a node until it can't be sure of anything any more.
+const UNSURE_AFTER: Duration = SURE_FOR.saturating_add(Duration::from_millis(250));
 /// Time to tell the log that a removed node is gone.
 const GONE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -190,7 +193,8 @@ impl Cluster {
         self.leading().is_some_and(|leading| leading.peers.own.has_removed_me())
     }
 
-    /// Its sessions are lost with it, at once and not after its silence.
+    /// Its sessions are lost with it, sooner than by its silence. Not at once: a process that lives goes on for a
+    /// moment with what it knows, and nobody waits for one that does not count.
     async fn say_gone(&self, node: NodeId) {
         let live = self.read(|machine, _| {
             machine.nodes().find(|it| it.id == node && it.live).map(|it| it.incarnation)
@@ -198,6 +202,7 @@ impl Cluster {
         if node != self.node()
             && let Some(incarnation) = live.value
         {
+            sleep(UNSURE_AFTER).await;
             let gone = NodeGone { node, incarnation, grace_ms: self.grace_ms() };
             // If it fails, the leader finds out by the node's silence.
             let _ = tokio::time::timeout(GONE_PATIENCE, self.propose(gone, None)).await;

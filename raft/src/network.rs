@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
@@ -17,9 +17,11 @@ use openraft::raft::{
 };
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use parking_lot::Mutex;
-use serverv2_storage::SnapshotFile;
+use serverv2_storage::StorageError;
+use tokio::time::Instant;
 
 use crate::codec;
+use crate::disk::Shot;
 use crate::log_adapter::Stores;
 use crate::node::snapshots::Receivers;
 use crate::transport::handshake::Identity;
@@ -74,14 +76,14 @@ impl Peers {
     pub(crate) fn new(
         own: Arc<Identity>,
         addresses: BTreeMap<u64, String>,
-        stores: &Arc<Stores>,
+        stores: Weak<Stores>,
     ) -> Self {
         Self {
             own,
             addresses: Arc::new(addresses),
             reaches: Arc::default(),
             receivers: Arc::default(),
-            stores: Arc::downgrade(stores),
+            stores,
         }
     }
 
@@ -121,7 +123,7 @@ fn foreign() -> Unreachable<TypeConfig> {
 }
 
 impl RaftNetworkV2<TypeConfig> for Peer {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = Shot;
 
     async fn append_entries(
         &mut self,
@@ -168,24 +170,19 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     async fn full_snapshot(
         &mut self,
         vote: Vote,
-        snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>,
+        snapshot: openraft::alias::SnapshotOf<TypeConfig, Shot>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let Some(stores) = self.stores.upgrade() else {
-            return Err(Unreachable::new(&std::io::Error::other("this node is stopping")).into());
-        };
         let position = snapshot.meta.last_log_id.map_or(0, |last| last.index);
         let meta = codec::encode_snapshot_meta(&snapshot.meta);
-        let outgoing = Outgoing::read(&stores, &snapshot.snapshot, position);
-        let Outgoing { head, parts } = match outgoing {
+        let Outgoing { head, parts } = match self.outgoing(&snapshot.snapshot, position) {
             Ok(outgoing) => outgoing,
             Err(error) => {
                 tracing::debug!(peer = self.link.peer(), %error, "a snapshot can't be sent now");
                 return Err(Unreachable::new(&error).into());
             }
         };
-        drop(stores);
         let began = Instant::now();
         let request = Request::Snapshot { vote, meta, head };
         let node = self.link.peer();
@@ -226,6 +223,17 @@ impl Drop for Receiving {
 }
 
 impl Peer {
+    fn outgoing(&self, snapshot: &Shot, position: u64) -> Result<Outgoing, StorageError> {
+        match snapshot {
+            Shot::File(file) => {
+                let stopping = || StorageError::Stopped("this node is stopping".to_owned());
+                Outgoing::read(&self.stores.upgrade().ok_or_else(stopping)?, file, position)
+            }
+            #[cfg(feature = "simulation")]
+            Shot::Simulated(image) => Ok(image.outgoing()),
+        }
+    }
+
     async fn call(&mut self, request: &Request, patience: Duration) -> Result<Response, CallError> {
         let called = self.link.call(request, patience).await;
         self.reach.tell(self.link.peer(), &called);

@@ -18,13 +18,12 @@ mod watch;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::Config;
 use openraft::async_runtime::WatchReceiver as _;
 use parking_lot::Mutex;
 use serverv2_machine::{ActivatePack, Command, Incarnation, NodeUp, RaiseLevel};
-use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch::{Receiver, channel};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -35,20 +34,21 @@ use self::watch::{count_elections, supervise};
 use crate::applier::{Applier, Replica};
 use crate::batcher::{Batcher, Pending};
 use crate::cluster::Cluster;
+use crate::disk::Disk;
 use crate::error::{ProposeError, StartError, StopReason};
 use crate::feed::{FeedGate, FeedSender};
 use crate::figures::Counters;
 use crate::formation::form;
 use crate::forward::Forwarder;
-use crate::log_adapter::{LogAdapter, Stores};
+use crate::ground::{self, Listener, Net, Tcp};
+use crate::log_adapter::Stores;
 use crate::log_clock::LogClock;
 use crate::membership::{Leading, Removal, removed};
 use crate::network::Peers;
 use crate::notices::Notices;
 use crate::reads::Certainty;
-use crate::records::{Broken, OverlayRecords};
+use crate::records::Broken;
 use crate::requests::Requests;
-use crate::state_machine::StateMachine;
 use crate::succession::Succession;
 use crate::transport::handshake::Identity;
 use crate::transport::server::Server;
@@ -107,8 +107,21 @@ impl Node {
         let runtime = Background(Some(runtime));
         let handle = runtime.handle().clone();
         let config = config.clone();
-        let starting = handle.spawn(build(config, openraft_config, runtime));
+        let starting = handle.spawn(build_on_folder(config, openraft_config, runtime));
         starting.await.map_err(|error| StartError::Consensus(error.to_string()))?
+    }
+
+    /// The same on the caller's runtime, and on what a simulation brings.
+    #[cfg(feature = "simulation")]
+    pub(crate) async fn start_simulated(
+        config: &NodeConfig,
+        disk: Disk,
+        net: Arc<dyn Net>,
+        listener: Box<dyn Listener>,
+    ) -> Result<(Self, FeedGate), StartError> {
+        let openraft_config = config.openraft()?;
+        let ground = Ground { disk, closed: None, net, listener: Some(listener), deaf: None };
+        Box::pin(build(config.clone(), openraft_config, ground, Background(None))).await
     }
 
     pub(crate) fn set_started(&self) {
@@ -154,6 +167,17 @@ impl Background {
     }
 }
 
+/// What a node is built on.
+struct Ground {
+    disk: Disk,
+    /// Ends when the disk is let go of.
+    closed: Option<oneshot::Receiver<()>>,
+    net: Arc<dyn Net>,
+    listener: Option<Box<dyn Listener>>,
+    /// Why there is no listener, where a cluster of one can do without.
+    deaf: Option<StartError>,
+}
+
 impl Drop for Background {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
@@ -162,10 +186,10 @@ impl Drop for Background {
     }
 }
 
-async fn build(
+async fn build_on_folder(
     config: NodeConfig,
     openraft_config: Config,
-    mut runtime: Background,
+    runtime: Background,
 ) -> Result<(Node, FeedGate), StartError> {
     let id = config.node.0;
     let (stores, closed) = tokio::task::spawn_blocking({
@@ -176,20 +200,32 @@ async fn build(
     .map_err(|error| StartError::Consensus(error.to_string()))??;
 
     stores.announce();
+    let (listener, deaf) = listen(&config)?;
+    let (disk, net) = (Disk::Folder(stores), Arc::new(Tcp));
+    let ground = Ground { disk, closed: Some(closed), net, listener, deaf };
+    build(config, openraft_config, ground, runtime).await
+}
+
+async fn build(
+    config: NodeConfig,
+    openraft_config: Config,
+    ground: Ground,
+    mut runtime: Background,
+) -> Result<(Node, FeedGate), StartError> {
+    let Ground { disk, closed, net, listener, deaf } = ground;
+    let id = config.node.0;
     // Each start has room for the incarnations that follow when a live process is counted out.
-    let incarnation = Incarnation(stores.boots() << INCARNATION_BITS);
+    let incarnation = Incarnation(disk.boots() << INCARNATION_BITS);
     let requests = Arc::new(Requests::new(config.node, incarnation));
     let broken = Arc::<Broken>::default();
     // How many accounts there are, the snapshot says when it is installed.
-    let records = OverlayRecords::on(stores.records.valid(), Arc::clone(&broken));
-    let replica = Replica::on(records);
+    let replica = Replica::on(disk.records(Arc::clone(&broken)));
     let clock = Arc::<LogClock>::default();
     let feed = FeedSender::default();
     let gate = feed.gate();
     let counted_out = Arc::<Notify>::default();
     let checkpoint = Arc::<Notify>::default();
-    let log = &stores.log;
-    let counters = Arc::new(Counters::with(Arc::clone(log.syncs()), Arc::clone(log.sizes())));
+    let counters = Arc::new(disk.counters());
     let applier = Applier {
         replica: replica.clone(),
         feed,
@@ -199,30 +235,26 @@ async fn build(
         checkpoint: Arc::clone(&checkpoint),
         counters: Arc::clone(&counters),
     };
-    let applier = applier.start().map_err(StartError::Threads)?;
-    let state_machine = StateMachine::new(replica.clone(), applier, Arc::clone(&stores));
+    let applier = disk.start_applier(applier).map_err(StartError::Threads)?;
     let own_address = config.peers.get(&config.node).unwrap_or(&config.peer_address).clone();
-    let member = Member {
-        address: own_address.clone(),
-        folder: stores.folder_id().0,
-        cluster: rand::random(),
-    };
+    let member =
+        Member { address: own_address.clone(), folder: disk.id(), cluster: rand::random() };
     let own = Arc::new(Identity {
         node: id,
-        folder: stores.folder_id().0,
+        folder: disk.id(),
         cluster_name: config.cluster_name.clone(),
         secret: config.cluster_secret.0.clone().into_bytes(),
         listed: config.peers.keys().map(|node| node.0).collect(),
         replica: replica.clone(),
         removal: Removal::default(),
+        net,
     });
     let addresses = config.peers.iter().map(|(node, address)| (node.0, address.clone())).collect();
-    let network = Peers::new(Arc::clone(&own), addresses, &stores);
+    let network = Peers::new(Arc::clone(&own), addresses, disk.stores());
     let receivers = Arc::clone(&network.receivers);
-    let (listener, deaf) = listen(&config)?;
     let peers = listener.is_some().then(|| network.clone());
-    let log = LogAdapter(Arc::clone(&stores));
-    let raft = Raft::new(id, Arc::new(openraft_config), network, log, state_machine)
+    let raft = disk
+        .start_consensus(id, openraft_config, network, replica.clone(), applier)
         .await
         .map_err(|fatal| StartError::Consensus(fatal.to_string()))?;
     if let Some(deaf) = deaf {
@@ -233,9 +265,8 @@ async fn build(
         tracing::warn!(why = %deaf, "nobody can join this node");
     }
     let (stop_sender, stop) = channel(None);
-    let watched = Arc::downgrade(&stores);
-    let weak_stores = Weak::clone(&watched);
-    tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), broken, watched, stop_sender));
+    let stores = disk.stores();
+    tokio::spawn(supervise(raft.clone(), Arc::clone(&clock), broken, stores.clone(), stop_sender));
     tokio::spawn(count_elections(raft.clone(), Arc::clone(&counters)));
     let schedule = Schedule {
         raft: raft.clone(),
@@ -251,8 +282,7 @@ async fn build(
         let (clock, notices) = (Arc::clone(&clock), Arc::clone(&notices));
         let peers = leading.peers.clone();
         let succession = Succession::new(raft.clone(), peers);
-        let server =
-            Server { raft: raft.clone(), own, stores, clock, succession, leading, notices };
+        let server = Server { raft: raft.clone(), own, disk, clock, succession, leading, notices };
         let server = Arc::new(server);
         tokio::spawn(server.run(listener, stop.clone()));
     }
@@ -275,7 +305,6 @@ async fn build(
             () = removed(peers) => return Err(StartError::Removed),
         },
     }
-    let handle = runtime.handle().clone();
     let node = Node {
         raft,
         requests,
@@ -284,7 +313,7 @@ async fn build(
         queue,
         stop,
         propose_deadline: config.propose_deadline,
-        handle,
+        handle: Handle::current(),
         peers,
         leading,
         grace_ms: config.grace_ms,
@@ -292,40 +321,32 @@ async fn build(
         leaving: AtomicBool::new(false),
         counters,
         certainty: Arc::default(),
-        stores: weak_stores,
+        stores,
         cluster_name: config.cluster_name,
         is_founder: AtomicBool::new(false),
         notices,
         started: AtomicBool::new(false),
         runtime: Mutex::new(runtime.0.take()),
-        closed: Mutex::new(Some(closed)),
+        closed: Mutex::new(closed),
     };
     Ok((node, gate))
 }
 
+type Listening = (Option<Box<dyn Listener>>, Option<StartError>);
+
 /// The listener for peers, if there is to be one; or why there is none, where a cluster of one can do without.
-fn listen(config: &NodeConfig) -> Result<(Option<TcpListener>, Option<StartError>), StartError> {
+fn listen(config: &NodeConfig) -> Result<Listening, StartError> {
     let alone = config.peers.is_empty();
     if alone && !config.is_joinable {
         return Ok((None, None));
     }
-    match bind(config) {
+    let bound = config.peer_listener.as_deref();
+    let listening = Tcp::listen(config.peer_bind, bound);
+    match listening.map_err(|error| StartError::Peers(config.peer_bind, error)) {
         Ok(listener) => Ok((Some(listener), None)),
         Err(error) if alone && !config.must_listen => Ok((None, Some(error))),
         Err(error) => Err(error),
     }
-}
-
-fn bind(config: &NodeConfig) -> Result<TcpListener, StartError> {
-    let listener = match &config.peer_listener {
-        Some(listener) => listener.try_clone(),
-        None => std::net::TcpListener::bind(config.peer_bind),
-    };
-    let listening = listener.and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
-    });
-    listening.map_err(|error| StartError::Peers(config.peer_bind, error))
 }
 
 /// Forms the cluster if it falls to this node, and waits until there is a leader and its log is here.
@@ -380,13 +401,13 @@ impl Cluster {
     /// Submits one command until it has an answer; a cluster of several may take its time to meet.
     pub(crate) async fn insist(&self, command: Command) -> Result<(), StartError> {
         let patience = if self.has_peers() { Duration::MAX } else { START_DEADLINE };
-        let deadline = Instant::now().checked_add(patience);
+        let deadline = ground::now().checked_add(patience);
         let request = self.next_request();
         loop {
             match self.submit(request, command.clone(), None).await {
                 Ok(answer) => return answer.outcome.map(|_| ()).map_err(StartError::Refused),
                 Err(ProposeError::Busy | ProposeError::Unknown)
-                    if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+                    if deadline.is_none_or(|deadline| ground::now() < deadline) => {}
                 Err(ProposeError::Busy | ProposeError::Unknown) => {
                     return Err(StartError::NoLeader);
                 }

@@ -6,7 +6,7 @@
 //! question.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::join_all;
 use openraft::ReadPolicy;
@@ -14,13 +14,17 @@ use openraft::errors::RaftError;
 use parking_lot::Mutex;
 use serverv2_machine::NodeId;
 use serverv2_machine::planted::{self, Bug};
+use tokio::time::Instant;
 
 use crate::applier::Replica;
 use crate::forward::{self, Forwarder};
 use crate::node::Node;
 use crate::transport::message::{Request, Response};
 use crate::types::Raft;
+use crate::whole::whole;
 
+/// How old a node's knowledge may be for it to say of anything that it still holds, such as that a token counts.
+pub const SURE_FOR: Duration = Duration::from_secs(1);
 /// Pause before a node that could not say is asked again.
 const RETRY: Duration = Duration::from_millis(20);
 /// How often a node makes sure that it knows all there is.
@@ -54,10 +58,14 @@ impl Reader {
             if planted::has(Bug::LeaseReadWithoutLease) && forward::leader(&self.raft).is_some() {
                 return true;
             }
-            match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-                Ok(_) => return true,
-                Err(RaftError::APIError(_)) => tokio::time::sleep(RETRY).await,
-                Err(RaftError::Fatal(_)) => return false,
+            // Who reads may lose patience at any time.
+            let raft = self.raft.clone();
+            let asking =
+                whole(async move { raft.ensure_linearizable(ReadPolicy::ReadIndex).await }).await;
+            match asking {
+                Some(Ok(_)) => return true,
+                Some(Err(RaftError::APIError(_))) => tokio::time::sleep(RETRY).await,
+                Some(Err(RaftError::Fatal(_))) | None => return false,
             }
         }
     }

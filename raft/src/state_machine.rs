@@ -23,41 +23,49 @@ use tokio::sync::{mpsc, oneshot};
 use crate::applier::{Applicable, Replica, State, Work};
 use crate::checkpoint::{self, Head, Opened};
 use crate::codec;
+use crate::disk::{Disk, Shot};
 use crate::log_adapter::Stores;
-use crate::records::{self, Layer, OverlayRecords, Written};
+use crate::records::{self, Broken, Layer, OverlayRecords, Written};
 use crate::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::versions::own_level;
 
 /// Entries handed to the applier at once.
 const APPLY_ENTRIES_MAX: usize = 256;
 
-type BuiltSnapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+pub(crate) type BuiltSnapshot = openraft::alias::SnapshotOf<TypeConfig, Shot>;
 
 /// The state machine that openraft owns.
 pub(crate) struct StateMachine {
     replica: Replica,
     applier: mpsc::Sender<Work>,
-    stores: Arc<Stores>,
+    disk: Disk,
 }
 
 /// Builds one snapshot from a copy of the state.
 pub(crate) struct SnapshotBuilder {
     copy: Option<Copy>,
     replica: Replica,
-    stores: Arc<Stores>,
+    onto: Onto,
 }
 
-/// The state at one position.
-struct Copy {
-    meta: SnapshotMeta,
-    machine: Snapshot,
-    layer: Arc<Layer>,
-    base: Base,
+/// Whose snapshot it will be.
+enum Onto {
+    /// With the records as they were when the copy was made.
+    Folder(Arc<Stores>, Base),
+    #[cfg(feature = "simulation")]
+    Simulated(crate::simulation::Disk),
+}
+
+/// The state at one position, above the records as the disk has them.
+pub(crate) struct Copy {
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) machine: Snapshot,
+    pub(crate) layer: Arc<Layer>,
 }
 
 impl StateMachine {
-    pub(crate) fn new(replica: Replica, applier: mpsc::Sender<Work>, stores: Arc<Stores>) -> Self {
-        Self { replica, applier, stores }
+    pub(crate) fn new(replica: Replica, applier: mpsc::Sender<Work>, disk: Disk) -> Self {
+        Self { replica, applier, disk }
     }
 
     async fn ask(&self, work: impl FnOnce(oneshot::Sender<()>) -> Work) -> Result<(), io::Error> {
@@ -69,7 +77,7 @@ impl StateMachine {
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = Shot;
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
@@ -105,83 +113,124 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             },
             machine: Snapshot::without_records(&state.machine),
             layer: state.records.freeze(),
-            base: self.stores.records.valid(),
+        };
+        let onto = match &self.disk {
+            Disk::Folder(stores) => Onto::Folder(Arc::clone(stores), stores.records.valid()),
+            #[cfg(feature = "simulation")]
+            Disk::Simulated(disk) => Onto::Simulated(disk.clone()),
         };
         drop(state);
-        let (replica, stores) = (self.replica.clone(), Arc::clone(&self.stores));
-        SnapshotBuilder { copy: Some(copy), replica, stores }
+        SnapshotBuilder { copy: Some(copy), replica: self.replica.clone(), onto }
     }
 
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMeta,
-        file: SnapshotFile,
+        snapshot: Shot,
     ) -> Result<(), io::Error> {
-        let stores = Arc::clone(&self.stores);
-        let (index, meta) = (position(meta), meta.clone());
         let broken = self.replica.read().records.broken();
         // Everything is checked before anything is replaced.
-        let (state, is_own) = blocking(&self.stores, move || {
-            let (head, machine, changes) =
-                Opened::of(&file).and_then(Opened::read).map_err(|error| damaged(&error))?;
-            let (machine, _) = machine.restore();
-            if machine.level() > own_level() {
-                return Err(damaged(&"it is of a newer behaviour level"));
+        let (state, is_own) = match &self.disk {
+            Disk::Folder(stores) => {
+                let file = snapshot.into_file()?;
+                take_over(stores, meta.clone(), file, broken).await?
             }
-            let current = stores.snapshots.current();
-            let is_own = current.is_some_and(|current| current.is_same(&file));
-            let base = if is_own {
-                stores.records.valid()
-            } else {
-                adopt(&stores, &meta, &file, &head, &changes)?
-            };
-            let records = OverlayRecords::on(base, broken);
-            let members = meta.last_membership.clone();
-            Ok((State { machine, records, applied: meta.last_log_id, members }, is_own))
-        })
-        .await?;
+            #[cfg(feature = "simulation")]
+            Disk::Simulated(disk) => disk.take_over(meta, snapshot).await?,
+        };
         self.ask(|done| Work::Install { state: Box::new(state), done }).await?;
         if !is_own {
-            tracing::info!(raft.index = index, "a peer's snapshot is installed");
+            tracing::info!(raft.index = position(meta), "a peer's snapshot is installed");
         }
-        let stores = Arc::clone(&self.stores);
-        // Nobody reads the old ones any more.
-        blocking(&self.stores, move || Ok(stores.records.drop_others()?)).await
+        match &self.disk {
+            Disk::Folder(stores) => {
+                let theirs = Arc::clone(stores);
+                // Nobody reads the old ones any more.
+                blocking(stores, move || Ok(theirs.records.drop_others()?)).await
+            }
+            #[cfg(feature = "simulation")]
+            Disk::Simulated(_) => Ok(()),
+        }
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<BuiltSnapshot>, io::Error> {
-        self.stores.snapshots.current().map(describe).transpose()
+        match &self.disk {
+            Disk::Folder(stores) => stores.snapshots.current().map(describe).transpose(),
+            #[cfg(feature = "simulation")]
+            Disk::Simulated(disk) => Ok(disk.current_snapshot()),
+        }
     }
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = Shot;
 
     async fn build_snapshot(&mut self) -> Result<BuiltSnapshot, io::Error> {
         let copy =
             self.copy.take().ok_or_else(|| io::Error::other("one builder builds one snapshot"))?;
-        let (replica, stores) = (self.replica.clone(), Arc::clone(&self.stores));
-        blocking(&self.stores.clone(), move || {
-            let began = Instant::now();
-            let Copy { meta, machine, layer, base } = copy;
-            let position = position(&meta);
-            let changes = layer.written();
-            let body =
-                checkpoint::encode(base.generation(), base.position(), &machine.encode(), &changes);
-            drop(machine);
-            let bytes = body.len();
-            let about = codec::encode_snapshot_meta(&meta);
-            let file = stores.snapshots.save(position, &about, &body[..])?;
-            drop(body);
-            // Not so if one from elsewhere came first; that one brought its own records.
-            base.redo(position, records::changes(&changes))?;
-            replica.write().records.forget(&layer);
-            let (changes, ms) = (changes.len(), began.elapsed().as_millis());
-            tracing::info!(raft.index = position, bytes, changes, ms, "a snapshot is saved");
-            describe(file)
-        })
-        .await
+        match &self.onto {
+            Onto::Folder(stores, base) => {
+                save(stores, base.clone(), self.replica.clone(), copy).await
+            }
+            #[cfg(feature = "simulation")]
+            Onto::Simulated(disk) => disk.save(copy).await,
+        }
     }
+}
+
+/// Writes a checkpoint, then brings the base to it.
+async fn save(
+    stores: &Arc<Stores>,
+    base: Base,
+    replica: Replica,
+    copy: Copy,
+) -> Result<BuiltSnapshot, io::Error> {
+    let to = Arc::clone(stores);
+    blocking(stores, move || {
+        let began = Instant::now();
+        let Copy { meta, machine, layer } = copy;
+        let position = position(&meta);
+        let changes = layer.written();
+        let body =
+            checkpoint::encode(base.generation(), base.position(), &machine.encode(), &changes);
+        drop(machine);
+        let bytes = body.len();
+        let about = codec::encode_snapshot_meta(&meta);
+        let file = to.snapshots.save(position, &about, &body[..])?;
+        drop(body);
+        // Not so if one from elsewhere came first; that one brought its own records.
+        base.redo(position, records::changes(&changes))?;
+        replica.write().records.forget(&layer);
+        let (changes, ms) = (changes.len(), began.elapsed().as_millis());
+        tracing::info!(raft.index = position, bytes, changes, ms, "a snapshot is saved");
+        describe(file)
+    })
+    .await
+}
+
+/// Reads a checkpoint and its records, and makes it this node's own; tells whether it was before.
+async fn take_over(
+    stores: &Arc<Stores>,
+    meta: SnapshotMeta,
+    file: SnapshotFile,
+    broken: Arc<Broken>,
+) -> Result<(State, bool), io::Error> {
+    let own = Arc::clone(stores);
+    blocking(stores, move || {
+        let (head, machine, changes) =
+            Opened::of(&file).and_then(Opened::read).map_err(|error| damaged(&error))?;
+        let (machine, _) = machine.restore();
+        if machine.level() > own_level() {
+            return Err(damaged(&"it is of a newer behaviour level"));
+        }
+        let is_own = own.snapshots.current().is_some_and(|current| current.is_same(&file));
+        let base =
+            if is_own { own.records.valid() } else { adopt(&own, &meta, &file, &head, &changes)? };
+        let records = OverlayRecords::on(base, broken);
+        let members = meta.last_membership.clone();
+        Ok((State { machine, records, applied: meta.last_log_id, members }, is_own))
+    })
+    .await
 }
 
 /// Makes a snapshot from elsewhere this node's own; gives the records that came with it.
@@ -224,7 +273,7 @@ pub(crate) fn position(meta: &SnapshotMeta) -> u64 {
 
 fn describe(file: SnapshotFile) -> Result<BuiltSnapshot, io::Error> {
     let meta = codec::decode_snapshot_meta(file.meta()).map_err(|error| damaged(&error))?;
-    Ok(OpenraftSnapshot { meta, snapshot: file })
+    Ok(OpenraftSnapshot { meta, snapshot: Shot::File(file) })
 }
 
 fn damaged(why: &dyn std::fmt::Display) -> io::Error {

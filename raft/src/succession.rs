@@ -19,7 +19,6 @@ use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::Fatal;
 use openraft::raft::TransferLeaderRequest;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::network::Peers;
@@ -143,7 +142,7 @@ impl Succession {
         let Some(address) = self.peers.address(node) else { return false };
         for pause in KNOCK_PAUSES_MS.map(Duration::from_millis) {
             sleep(pause).await;
-            match timeout(KNOCK_PATIENCE, TcpStream::connect(&address)).await {
+            match timeout(KNOCK_PATIENCE, self.peers.own.net.connect(&address)).await {
                 Ok(Err(error)) => return error.kind() == ErrorKind::ConnectionRefused,
                 Ok(Ok(_)) => {}
                 Err(_) => return false,

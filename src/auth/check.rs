@@ -1,18 +1,12 @@
 //! Whether a token counts now, by all that the cluster knows.
 
-use std::time::Duration;
-
 use serverv2_machine::planted::{self, Bug};
 use serverv2_machine::{RevokeToken, TokenId};
-use serverv2_raft::Cluster;
+use serverv2_raft::{Cluster, SURE_FOR};
 
 use super::{Claims, TokenKeys};
 use crate::random;
 use crate::redis::blacklist::Blacklist;
-
-/// How old this node's knowledge may be for it to say that a token counts. A logout is acknowledged
-/// everywhere after longer than this (`rest/tokens.rs`).
-const UNCERTAINTY_MAX: Duration = Duration::from_secs(1);
 
 /// Why a token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +59,8 @@ pub(crate) fn still_counts(cluster: &Cluster, token: TokenId) -> Result<(), Refu
     if is_sure(cluster) { Ok(()) } else { Err(Refused::Unsure) }
 }
 
-/// Whether this node is sure to know of every revocation that anybody was told of.
+/// Whether this node is sure to know of every revocation that anybody was told of. A logout is acknowledged
+/// everywhere after longer than its knowledge may be old (`rest/tokens.rs`).
 pub(crate) fn is_sure(cluster: &Cluster) -> bool {
-    cluster.uncertainty().is_some_and(|age| age < UNCERTAINTY_MAX)
+    cluster.uncertainty().is_some_and(|age| age < SURE_FOR)
 }

@@ -109,8 +109,9 @@ pub static SETTINGS: &[Setting] = &[
         }),
         "Where this node listens for its peers: with PEERS, and in `run` for nodes that may join."),
     row("NODE_GONE_AFTER_MS", "node-gone-after-ms", CLUSTER, Always("3000"),
-        number(" milliseconds", 500, 600_000, |s, n| s.node_gone_after = Duration::from_millis(n)),
-        "Silence after which the leader counts a node out; its players have their grace then."),
+        number(" milliseconds", 1_500, 600_000, |s, n| s.node_gone_after = Duration::from_millis(n)),
+        "Silence after which the leader counts a node out; its players have their grace then. A node that hears \
+         nobody is sure of itself for up to a second."),
     row("DRAIN_NOTICE", "drain-notice", CLUSTER, ByMode { dev: "0", run: "2" },
         number(SECONDS, 0, 60, |s, n| s.drain_notice = Duration::from_secs(n)),
         "When a node of several is asked to stop, it says at /ready that it is draining, and goes on \

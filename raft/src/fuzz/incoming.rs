@@ -6,6 +6,7 @@ use serverv2_machine::{Machine, NanoId, Player, PlayerId, Snapshot, WallTime};
 
 use crate::checkpoint::{self, Head, Opened};
 use crate::codec;
+use crate::disk::Disk;
 use crate::log_adapter::Stores;
 use crate::transport::snapshot::{Incoming, Part};
 use crate::types::SnapshotMeta;
@@ -40,7 +41,7 @@ impl Sent {
     ) -> Result<(), String> {
         let head = Head { generation: 1, from: 0, machine_bytes, changes: 0 };
         let meta = codec::encode_snapshot_meta(&SnapshotMeta::default());
-        let incoming = Incoming::begin(Arc::clone(stores), meta, 5, head);
+        let incoming = Incoming::begin(Disk::Folder(Arc::clone(stores)), meta, 5, head);
         let mut hash = crc32fast::Hasher::new();
         for piece in pieces {
             hash.update(piece);
@@ -50,7 +51,7 @@ impl Sent {
         }
         let records = u64::from(pieces.iter().any(|piece| piece.ends_with(&self.records)));
         incoming.add(Part::End { crc: hash.finalize(), records }).await;
-        let file = incoming.end().await?;
+        let file = incoming.end().await?.into_file().unwrap();
         let (head, machine, _) =
             Opened::of(&file).and_then(Opened::read).expect("what is accepted can be installed");
         assert_eq!(head.machine_bytes, self.machine.len() as u64);

@@ -1,11 +1,11 @@
 //! Changes of the membership, made by the leader.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, async_runtime::WatchReceiver as _};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::view::{self, MemberView, MembersView};
 use super::{Change, Changed, Unchanged, Verdict, code};
@@ -14,6 +14,7 @@ use crate::succession;
 use crate::transport::handshake::HandshakeError;
 use crate::transport::link::CallError;
 use crate::types::{Member, Raft, TypeConfig};
+use crate::whole::whole;
 
 /// How long a node is given to acknowledge the leader once more: what it did before may be its last word.
 const BENEFIT: Duration = Duration::from_millis(1_500);
@@ -327,13 +328,14 @@ impl Leading {
     async fn commit(&self, changes: Changes) -> Step<()> {
         loop {
             // What goes stays as a learner: taking it out is a step of its own.
-            let written = self.raft.change_membership(changes.clone(), true).await;
-            match written {
-                Ok(written) => {
+            let (raft, changes) = (self.raft.clone(), changes.clone());
+            match whole(async move { raft.change_membership(changes, true).await }).await {
+                Some(Ok(written)) => {
                     self.seen(written.log_id.index).await;
                     return Ok(());
                 }
-                Err(error) => refused(error)?,
+                Some(Err(error)) => refused(error)?,
+                None => return Err(End::NotLeading),
             }
             sleep(LOOK_PERIOD).await;
         }

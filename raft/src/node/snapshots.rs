@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::error::StopReason;
+use crate::ground;
 use crate::types::{LogId, Raft};
 
 /// How long the next snapshot waits for a node that is getting one.
@@ -29,12 +30,12 @@ pub(crate) struct Receivers(Mutex<BTreeMap<u64, Instant>>);
 impl Receivers {
     /// A node is getting one.
     pub(crate) fn begins(&self, node: u64) {
-        self.0.lock().insert(node, Instant::now() + SENDING_MAX);
+        self.0.lock().insert(node, ground::now() + SENDING_MAX);
     }
 
     /// It got it.
     pub(crate) fn got_it(&self, node: u64) {
-        self.0.lock().insert(node, Instant::now() + CATCHING_UP_MAX);
+        self.0.lock().insert(node, ground::now() + CATCHING_UP_MAX);
     }
 
     /// It did not get it.
@@ -93,7 +94,7 @@ impl Schedule {
                     let (last, near) = (metrics.last_log_index.unwrap_or(0), self.keep / 2);
                     let progress = metrics.replication.as_ref();
                     grown < self.entries.saturating_mul(PATIENCE_FACTOR)
-                        && self.receivers.need_the_log(progress, last, near, Instant::now())
+                        && self.receivers.need_the_log(progress, last, near, ground::now())
                 };
                 (grown >= self.entries && !is_asked && !waits()).then_some(newest)
             };

@@ -1,6 +1,7 @@
 //! Recovery, seen before a new process announces itself: nothing was added, so nothing may differ.
 
 use std::path::Path;
+use std::time::Instant;
 
 use openraft::async_runtime::WatchReceiver as _;
 use serverv2_machine::{CreatePlayer, Digest, NanoId, NodeId, PackRef, PlayerId, Tick};

@@ -1,7 +1,6 @@
 //! Follows openraft while a node runs.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
@@ -11,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::error::StopReason;
 use crate::figures::Counters;
+use crate::ground;
 use crate::log_adapter::Stores;
 use crate::log_clock::LogClock;
 use crate::records::Broken;
@@ -31,7 +31,7 @@ pub(super) async fn supervise(
             let metrics = metrics.borrow_watched();
             (metrics.running_state.clone(), metrics.state == ServerState::Leader)
         };
-        clock.set_leading(leading && running.is_ok(), Instant::now());
+        clock.set_leading(leading && running.is_ok(), ground::now());
         if let Err(fatal) = running {
             break reason(&fatal, &stores);
         }

@@ -17,16 +17,17 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use serverv2_storage::FolderId;
 use sha2::Sha256;
-use tokio::net::TcpStream;
 
 use super::frame::{self, HANDSHAKE_BYTES_MAX, Kind};
 use crate::applier::Replica;
 use crate::codec;
+use crate::ground::{Net, Stream};
 use crate::membership::Removal;
 
 /// Of the handshake alone, and never changed: what messages a node understands, it says behind it
@@ -44,6 +45,8 @@ pub(crate) struct Identity {
     pub(crate) replica: Replica,
     /// Whether this node was removed from the cluster.
     pub(crate) removal: Removal,
+    /// How it reaches others.
+    pub(crate) net: Arc<dyn Net>,
 }
 
 /// One side's introduction.
@@ -109,7 +112,7 @@ pub(crate) enum Called {
 /// The caller's side; `expected` is the node that was called. `first` is what it is sent with the proof, to be
 /// read when it has accepted that: it costs no way there and back of its own.
 pub(crate) async fn call(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     own: &Identity,
     expected: u64,
     called: Called,
@@ -147,7 +150,7 @@ pub(crate) async fn call(
 
 /// The callee's side.
 pub(crate) async fn answer(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     own: &Identity,
 ) -> Result<PeerCard, HandshakeError> {
     let (hello, _) = wanted(receive(stream, Kind::Hello).await?)?;
@@ -306,7 +309,7 @@ enum Received {
     Removed(Vec<u8>),
 }
 
-async fn receive(stream: &mut TcpStream, wanted: Kind) -> Result<Received, HandshakeError> {
+async fn receive(stream: &mut Stream, wanted: Kind) -> Result<Received, HandshakeError> {
     match frame::read(stream, HANDSHAKE_BYTES_MAX).await? {
         (Kind::Refused, text) => {
             Err(HandshakeError::RefusedThere(String::from_utf8_lossy(&text).into_owned()))
@@ -340,7 +343,7 @@ fn wanted(received: Received) -> Result<(Vec<u8>, Vec<u8>), HandshakeError> {
 
 /// Tells the other side why not, before it is told here; `hello` is the caller's, where it is known.
 async fn refuse_unless<T>(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     own: &Identity,
     hello: &[u8],
     checked: Result<T, Objection>,

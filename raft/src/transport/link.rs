@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serverv2_storage::StorageError;
 use tokio::io::BufStream;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -14,6 +13,7 @@ use super::frame::{self, FRAME_BYTES_MAX, Kind};
 use super::handshake::{self, Called, HandshakeError, Identity, PeerCard};
 use super::message::{Request, Response};
 use super::snapshot::Part;
+use crate::ground::Stream;
 use crate::versions::{self, Versions};
 
 /// Time to connect and shake hands.
@@ -41,7 +41,7 @@ pub(crate) struct Link {
     own: Arc<Identity>,
     peer: u64,
     address: String,
-    stream: Option<BufStream<TcpStream>>,
+    stream: Option<BufStream<Stream>>,
     /// What the peer said of itself on the newest connection, and the protocol that both speak.
     versions: (Versions, u32),
 }
@@ -113,7 +113,7 @@ impl Link {
     }
 
     /// The connection, or a new one.
-    async fn ready(&mut self, deadline: Instant) -> Result<BufStream<TcpStream>, CallError> {
+    async fn ready(&mut self, deadline: Instant) -> Result<BufStream<Stream>, CallError> {
         match self.stream.take() {
             Some(stream) => Ok(stream),
             None => {
@@ -137,7 +137,7 @@ impl Link {
 
     async fn send(
         &self,
-        stream: &mut BufStream<TcpStream>,
+        stream: &mut BufStream<Stream>,
         request: &Request,
         deadline: Instant,
     ) -> Result<(), CallError> {
@@ -149,7 +149,7 @@ impl Link {
 
     async fn answer(
         &mut self,
-        mut stream: BufStream<TcpStream>,
+        mut stream: BufStream<Stream>,
         deadline: Instant,
     ) -> Result<Response, CallError> {
         let peer = self.peer;
@@ -171,15 +171,14 @@ impl Link {
         &mut self,
         deadline: Instant,
         called: Called,
-    ) -> Result<(BufStream<TcpStream>, PeerCard), CallError> {
+    ) -> Result<(BufStream<Stream>, PeerCard), CallError> {
         if self.own.removal.is_known() {
             // It would be told so each time.
             let error = HandshakeError::Removed;
             return Err(CallError::Connect(self.peer, self.address.clone(), error));
         }
         let connecting = async {
-            let mut stream = TcpStream::connect(&self.address).await?;
-            stream.set_nodelay(true)?;
+            let mut stream = self.own.net.connect(&self.address).await?;
             let said = versions::are_told().then(Versions::own);
             let first = said.clone().map(|said| Request::Introduce(said).encode());
             let first = first.transpose().map_err(HandshakeError::Refused)?.unwrap_or_default();
@@ -207,7 +206,7 @@ impl Link {
 /// What the other side answers to what this one said of itself; whoever does not understand that is of the
 /// first builds.
 async fn introduced(
-    stream: &mut BufStream<TcpStream>,
+    stream: &mut BufStream<Stream>,
     own: &Identity,
     said: Option<&Versions>,
 ) -> Result<(Versions, u32), HandshakeError> {

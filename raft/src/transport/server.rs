@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::ReadPolicy;
 use openraft::storage::Snapshot as OpenraftSnapshot;
 use serverv2_machine::Entry;
 use serverv2_machine::planted::{self, Bug};
 use tokio::io::BufStream;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -21,8 +20,9 @@ use super::message::{Request, Response};
 use super::snapshot::{Incoming, Part};
 use crate::checkpoint::Head;
 use crate::codec;
+use crate::disk::Disk;
 use crate::error::StopReason;
-use crate::log_adapter::Stores;
+use crate::ground::{self, Listener, Stream};
 use crate::log_clock::LogClock;
 use crate::membership::{self, Leading};
 use crate::notices::Notices;
@@ -52,7 +52,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Server {
     pub(crate) raft: Raft,
     pub(crate) own: Arc<Identity>,
-    pub(crate) stores: Arc<Stores>,
+    pub(crate) disk: Disk,
     pub(crate) clock: Arc<LogClock>,
     pub(crate) succession: Succession,
     pub(crate) leading: Leading,
@@ -60,10 +60,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Accepts connections until the node stops; then it lets go of all of them, and of the stores.
+    /// Accepts connections until the node stops; then it lets go of all of them, and of the disk.
     pub(crate) async fn run(
         self: Arc<Self>,
-        listener: TcpListener,
+        listener: Box<dyn Listener>,
         mut stop: watch::Receiver<Option<StopReason>>,
     ) {
         tokio::select! {
@@ -72,14 +72,14 @@ impl Server {
         }
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener) {
+    async fn accept(self: Arc<Self>, mut listener: Box<dyn Listener>) {
         let (mut strangers, mut peers) = (JoinSet::new(), JoinSet::new());
         // In the order of their arrival.
         let mut arrivals = VecDeque::new();
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
+                    Ok(stream) => {
                         arrivals.retain(|arrival: &AbortHandle| !arrival.is_finished());
                         if arrivals.len() >= STRANGERS_MAX
                             && let Some(oldest) = arrivals.pop_front()
@@ -111,11 +111,8 @@ impl Server {
     }
 
     /// Shakes hands: gives the connection back if it is a node's.
-    async fn greet(&self, mut stream: TcpStream) -> Option<(TcpStream, u64)> {
-        let greeting = async {
-            stream.set_nodelay(true)?;
-            handshake::answer(&mut stream, &self.own).await
-        };
+    async fn greet(&self, mut stream: Stream) -> Option<(Stream, u64)> {
+        let greeting = handshake::answer(&mut stream, &self.own);
         match timeout(HANDSHAKE_PATIENCE, greeting).await {
             Ok(Ok(peer)) => return Some((stream, peer.node)),
             Ok(Err(HandshakeError::Io(error))) => {
@@ -127,7 +124,7 @@ impl Server {
         None
     }
 
-    async fn serve(&self, stream: TcpStream, peer: u64) {
+    async fn serve(&self, stream: Stream, peer: u64) {
         let mut appends = false;
         tokio::select! {
             ended = self.converse(BufStream::new(stream), peer, &mut appends) => {
@@ -157,7 +154,7 @@ impl Server {
     /// Answers until the connection ends; tells whether it was one of entries.
     async fn converse(
         &self,
-        mut stream: BufStream<TcpStream>,
+        mut stream: BufStream<Stream>,
         peer: u64,
         appends: &mut bool,
     ) -> io::Result<()> {
@@ -210,7 +207,7 @@ impl Server {
         let failed = |error: &dyn std::fmt::Display| Response::Failed(error.to_string());
         match request {
             Request::Append(request) => {
-                let heard = Instant::now();
+                let heard = ground::now();
                 match self.raft.append_entries(request).await {
                     Ok(response) => {
                         if !matches!(response, openraft::raft::AppendEntriesResponse::HigherVote(_))
@@ -275,13 +272,13 @@ impl Server {
     /// Takes in a snapshot's parts and has it installed. An error ends the connection.
     async fn receive(
         &self,
-        stream: &mut BufStream<TcpStream>,
+        stream: &mut BufStream<Stream>,
         vote: Vote,
         meta: Vec<u8>,
         head: Head,
     ) -> io::Result<Response> {
         let about = codec::decode_snapshot_meta(&meta).map_err(|why| frame::invalid(&why))?;
-        let incoming = Incoming::begin(self.stores.clone(), meta, position(&about), head);
+        let incoming = Incoming::begin(self.disk.clone(), meta, position(&about), head);
         loop {
             let frame = timeout(PIECE_PATIENCE, frame::read(stream, FRAME_BYTES_MAX)).await;
             let (part, is_last) = match frame.map_err(|_| io::ErrorKind::TimedOut)?? {

@@ -18,6 +18,7 @@ use serverv2_storage::{RecordStream, SnapshotFile, StorageError};
 use tokio::sync::mpsc;
 
 use crate::checkpoint::{self, Head, MACHINE_BYTES_MAX, Opened};
+use crate::disk::{Disk, Shot};
 use crate::log_adapter::Stores;
 
 /// Bytes of one piece, about.
@@ -109,18 +110,24 @@ fn send(
     to.blocking_send(Ok(Part::End { crc, records: count })).map_err(|_| gone())
 }
 
-/// A snapshot that is being received, by a thread of its own.
+/// A snapshot that is being received, beside whoever reads its parts.
 pub(crate) struct Incoming {
     parts: mpsc::Sender<Part>,
-    thread: tokio::task::JoinHandle<Result<SnapshotFile, String>>,
+    whole: tokio::task::JoinHandle<Result<Shot, String>>,
 }
 
 impl Incoming {
     /// Begins to write what comes.
-    pub(crate) fn begin(stores: Arc<Stores>, meta: Vec<u8>, position: u64, head: Head) -> Self {
+    pub(crate) fn begin(disk: Disk, meta: Vec<u8>, position: u64, head: Head) -> Self {
         let (parts, from) = mpsc::channel(PIECES_WAITING_MAX);
-        let receive = move || receive(&stores, &meta, position, &head, from);
-        Self { parts, thread: tokio::task::spawn_blocking(receive) }
+        let whole = match disk {
+            Disk::Folder(stores) => tokio::task::spawn_blocking(move || {
+                receive(&stores, &meta, position, &head, from).map(Shot::File)
+            }),
+            #[cfg(feature = "simulation")]
+            Disk::Simulated(disk) => tokio::spawn(disk.receive(meta, head, from)),
+        };
+        Self { parts, whole }
     }
 
     /// Adds a part. False: the writer has failed, which [`Self::end`] explains.
@@ -129,9 +136,9 @@ impl Incoming {
     }
 
     /// Waits until all is on the disk; the file is to be installed.
-    pub(crate) async fn end(self) -> Result<SnapshotFile, String> {
+    pub(crate) async fn end(self) -> Result<Shot, String> {
         drop(self.parts);
-        self.thread.await.map_err(|error| error.to_string())?
+        self.whole.await.map_err(|error| error.to_string())?
     }
 }
 

@@ -33,6 +33,15 @@ async fn without_a_majority_certainty_grows_old_and_with_it_it_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_said_goodbye_is_sure_of_nothing_since_nobody_waits_for_him() {
+    let trio = Trio::started().await;
+    let going = (trio.leader().await + 1) % 3;
+    eventually("certainty", || trio.node(going).uncertainty()).await;
+    assert!(trio.node(going).leave(0, Duration::from_secs(10)).await);
+    assert_eq!(trio.node(going).uncertainty(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deposed_leader_without_followers_is_not_sure_either() {
     let mut trio = Trio::started().await;
     let leader = trio.leader().await;

@@ -1,6 +1,6 @@
 //! How long a command takes from `submit` to its answer, on a cluster of one in a temporary folder.
 //!
-//! `cargo run --release -p serverv2-raft --example latency`
+//! `cargo bench -p serverv2-raft --bench latency`
 //!
 //! Prints commands per second, median and 99th percentile for 1, 64 and 1024 callers, and how many
 //! commands shared an entry. The disk decides most of it: the folder is where `TMPDIR` points.
