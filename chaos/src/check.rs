@@ -4,6 +4,7 @@
 //! that never occurred is not kept but unknown. What is not certain (no answer, a hole in what nodes told) is
 //! never held against the server.
 
+mod clocks;
 mod i01_one_room;
 mod i02_ticket_once;
 mod i03_room_ids;
@@ -121,9 +122,9 @@ checks! {
     "I2" i02_ticket_once always "a place in the queue leads to one match at most, and to none once it was given up"
         ["kill-leader", "pause-leader-double", "leader-in-minority"];
     "I3" i03_room_ids always "a room's id is never used again"
-        ["kill-all", "power-cut-all", "redis-flush"];
+        ["kill-all", "power-cut-all", "redis-flush", "clock-back"];
     "I4" i04_nothing_lost always "what was acknowledged is there, on every node, also after all were killed"
-        ["kill-all", "power-cut-one", "power-cut-two", "power-cut-all", "disk-full", "fsync-error"];
+        ["kill-all", "power-cut-one", "power-cut-two", "power-cut-all", "torn-record", "disk-full", "fsync-error", "bit-flip"];
     "I5" i05_match_whole of_a_group "a match is made for both or for nobody, and whoever is there is told"
         ["kill-leader", "kill-any", "isolate", "bridge"];
     "I6" i06_fenced always "nothing follows a battle's end, and no number of an input is given twice"
@@ -131,23 +132,25 @@ checks! {
     "I7" i07_inputs always "an acknowledged choice is in the log, once"
         ["kill-any", "kill-all", "power-cut-all", "slow-fsync"];
     "I8" i08_revocation always "a token that was given up counts on no node"
-        ["redis-kill", "redis-flush", "redis-pause", "isolate", "one-way-in", "pause-any"];
+        ["redis-kill", "redis-flush", "redis-pause", "isolate", "one-way-in", "pause-any", "clock-back", "clock-ahead",
+         "clock-fast", "membership"];
     "I9" i09_mirror with_redis "the mirror in Redis does not go back, and is whole again soon"
-        ["redis-flush", "redis-kill", "redis-cut", "pause-leader-double"];
+        ["redis-flush", "redis-kill", "redis-cut", "redis-maxmemory", "pause-leader-double"];
     "I10" i10_fresh_reads always "who asks is told what was acknowledged before"
-        ["pause-leader-double", "leader-in-minority", "bridge"];
+        ["pause-leader-double", "leader-in-minority", "bridge", "leader-transfer"];
     "I11" i11_one_story always "a battle's message of one number is the same for everybody, and none is missing"
         ["bridge", "flapping", "kill-any", "pause-any"];
-    "I12" i12_raft always "one leader in a term, one entry at an index; terms and votes don't go back"
-        ["power-cut-one", "power-cut-two", "fsync-error", "flapping"];
+    "I12" i12_raft always "a term's lead goes to higher ids only, one entry at an index; terms and votes don't go back"
+        ["power-cut-one", "power-cut-two", "fsync-error", "flapping", "clock-ahead", "clock-fast",
+         "membership"];
     "I13" i13_same_answer always "a request that is repeated gets the answer of the first time, and happens once"
         ["kill-leader", "kill-all", "rolling-restart"];
     "I14" i14_alive always "a healed cluster serves at once; nobody waits for ever; nothing panics or grows without end"
-        ["slow-link", "narrow-link", "slow-fsync", "rolling-restart", "flapping"];
+        ["slow-link", "narrow-link", "slow-fsync", "rolling-restart", "flapping", "membership"];
     "I15" i15_deterministic of_a_group "all nodes say the same of each entry"
-        ["kill-any", "power-cut-one", "rolling-restart"];
+        ["kill-any", "power-cut-one", "torn-record", "rolling-restart", "bit-flip"];
     "I16" i16_alone alone "a node that is alone loses nothing either"
-        ["kill-any", "power-cut-one", "fsync-error", "disk-full"];
+        ["kill-any", "power-cut-one", "torn-record", "fsync-error", "disk-full"];
     "W" witness always "what was acknowledged has a place in the log, and the places are in the order of time"
         ["kill-leader", "leader-in-minority", "pause-leader-ten"];
 }

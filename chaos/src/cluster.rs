@@ -1,10 +1,14 @@
-//! The cluster under test: real server processes, a proxy between each two of them, and a real Redis.
+//! The cluster under test: real server processes, ways between each two of them, and a real Redis.
 //!
 //! Everything is pid-exact, listens on this machine alone, and is gone with this program, however it ends.
 
+pub(crate) mod clock;
+pub(crate) mod containers;
 pub(crate) mod disk;
+pub(crate) mod host;
 pub(crate) mod links;
 pub(crate) mod log;
+mod members;
 mod node;
 mod ports;
 mod process;
@@ -15,9 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 
+use self::clock::Clock;
+use self::containers::Containers;
 use self::disk::Disk;
 use self::links::{End, Links};
 use self::log::Log;
@@ -28,6 +35,7 @@ use self::redis::Redis;
 use crate::broken::{Broken, Doing as _};
 use crate::client::Http;
 use crate::history::{History, Life, Line};
+use crate::mode::Mode;
 
 /// Longest wait for a node's word on how it stands.
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
@@ -69,11 +77,14 @@ pub(crate) struct Vote {
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Make {
+    pub(crate) mode: Mode,
     pub(crate) nodes: usize,
     pub(crate) binary: PathBuf,
     pub(crate) redis: bool,
     /// Disks that can fail and forget.
     pub(crate) faulty_disks: bool,
+    /// Clocks that can be set.
+    pub(crate) own_clocks: bool,
     /// Disks that only say that they sync: the proof that a loss is noticed.
     pub(crate) lying_disks: bool,
     /// The bug that the nodes have on purpose.
@@ -85,11 +96,13 @@ pub(crate) struct Make {
 /// Nodes, links and Redis of one run.
 pub(crate) struct Cluster {
     pub(crate) make: Make,
-    nodes: Vec<Mutex<Node>>,
+    nodes: Vec<tokio::sync::Mutex<Node>>,
     addresses: Vec<SocketAddr>,
+    /// The id of the node at each place: another one after its folder was wiped.
+    ids: Mutex<Vec<u64>>,
     pub(crate) links: Links,
-    pub(crate) redis: Option<Mutex<Redis>>,
-    pub(crate) redis_port: Option<u16>,
+    pub(crate) redis: Option<tokio::sync::Mutex<Redis>>,
+    pub(crate) redis_address: Option<SocketAddr>,
     pub(crate) history: Arc<History>,
 }
 
@@ -101,15 +114,26 @@ impl Cluster {
         evidence: &Path,
         history: Arc<History>,
     ) -> Result<Self, Broken> {
-        let redis = if make.redis { Some(Redis::start(evidence).await?) } else { None };
+        let redis_port = if make.redis { Some(Port::take()?) } else { None };
         let mut ports = Vec::new();
         for _ in 0..make.nodes {
             ports.push((Port::take()?, Port::take()?));
         }
         let node_ends =
             ports.iter().enumerate().map(|(at, (_, peers))| (End::Node(at), peers.number));
-        let redis_end = redis.iter().map(|redis| (End::Redis, redis.port()));
-        let links = Links::between(&node_ends.chain(redis_end).collect::<Vec<_>>())?;
+        let redis_end = redis_port.iter().map(|port| (End::Redis, port.number));
+        let ends: Vec<_> = node_ends.chain(redis_end).collect();
+        let links = match make.mode {
+            Mode::Compose => {
+                let settings: Vec<_> = (0..make.nodes).map(|at| own_settings(&make, at)).collect();
+                Links::of(Containers::make(&make, data, &settings)?)
+            }
+            mode => Links::between(mode, &ends)?,
+        };
+        let redis = match redis_port {
+            Some(port) => Some(Redis::start(evidence, port, links.host(End::Redis)).await?),
+            None => None,
+        };
         let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
         for (at, (http, peers)) in ports.into_iter().enumerate() {
             let folder = data.join(format!("node-{}", at + 1));
@@ -117,14 +141,17 @@ impl Cluster {
             let env = settings(&make, at, &links)?;
             let log = Log::make(evidence, at, history.began())?;
             let disk = make.faulty_disks.then(Disk::new);
-            let place = Place { binary: make.binary.clone(), http, peers, folder, env };
-            let node = Node::new(place, log, disk);
+            let host = links.host(End::Node(at));
+            let place = Place { binary: make.binary.clone(), host, http, peers, folder, env };
+            let clock = make.own_clocks.then(Clock::new).transpose()?;
+            let node = Node::new(place, log, disk, clock);
             addresses.push(node.address());
-            nodes.push(Mutex::new(node));
+            nodes.push(tokio::sync::Mutex::new(node));
         }
-        let redis_port = redis.as_ref().map(Redis::port);
-        let redis = redis.map(Mutex::new);
-        let cluster = Self { make, nodes, addresses, links, redis, redis_port, history };
+        let redis_address = redis.as_ref().map(Redis::address);
+        let redis = redis.map(tokio::sync::Mutex::new);
+        let ids = Mutex::new((1..).take(make.nodes).collect());
+        let cluster = Self { make, nodes, addresses, ids, links, redis, redis_address, history };
         cluster.start_nodes(&cluster.all()).await?;
         Ok(cluster)
     }
@@ -165,15 +192,23 @@ impl Cluster {
     }
 
     async fn start_node(&self, at: usize) -> Result<(), Broken> {
+        self.launch(at).await?;
         let mut node = self.node(at).await;
-        if !node.is_running() {
-            node.launch()?;
-            let (number, pid) = (node.life(), node.pid().unwrap_or_default());
-            self.tell(at, Life::Started { number, pid });
-            self.links.shut(End::Node(at), false);
-        }
         node.ready().await?;
         self.tell(at, Life::Ready);
+        Ok(())
+    }
+
+    /// Starts a node that does not run, and waits for nothing.
+    pub(crate) async fn launch(&self, at: usize) -> Result<(), Broken> {
+        let mut node = self.node(at).await;
+        if node.is_running() {
+            return Ok(());
+        }
+        node.launch()?;
+        let (number, pid) = (node.life(), node.pid().unwrap_or_default());
+        self.tell(at, Life::Started { number, pid });
+        self.links.shut(End::Node(at), false);
         Ok(())
     }
 
@@ -236,7 +271,7 @@ impl Cluster {
         let statuses = self.statuses().await;
         let known = statuses.into_iter().filter_map(|(_, it)| Some((it.term, it.leader?)));
         let (term, leader) = known.max()?;
-        Some((usize::try_from(leader).ok()?.checked_sub(1)?, term))
+        Some((self.place_of(leader)?, term))
     }
 }
 
@@ -247,15 +282,28 @@ pub(crate) async fn status_of(address: SocketAddr) -> Option<Status> {
 }
 
 fn settings(make: &Make, at: usize, links: &Links) -> Result<Vec<(String, String)>, Broken> {
+    let mut settings = own_settings(make, at);
+    if make.mode == Mode::Compose {
+        return Ok(settings);
+    }
     let mut peers = Vec::new();
     for other in 0..make.nodes {
         let address = links.address(End::Node(at), End::Node(other))?;
         peers.push(format!("{}={address}", other + 1));
     }
+    settings.push(("PEERS".to_owned(), peers.join(",")));
+    if make.redis {
+        let address = links.address(End::Node(at), End::Redis)?;
+        settings.push(("REDIS_URL".to_owned(), format!("redis://:{}@{address}", redis::PASSWORD)));
+    }
+    Ok(settings)
+}
+
+/// The settings that don't say where others are.
+fn own_settings(make: &Make, at: usize) -> Vec<(String, String)> {
     let (least, longest) = make.election_ms;
     let mut settings = vec![
         ("NODE_ID", (at + 1).to_string()),
-        ("PEERS", peers.join(",")),
         ("JWT_SECRET", SECRET.to_owned()),
         ("CLUSTER_SECRET", SECRET.to_owned()),
         ("GUEST_AUTH", "token".to_owned()),
@@ -278,9 +326,7 @@ fn settings(make: &Make, at: usize, links: &Links) -> Result<Vec<(String, String
         settings.push((crate::bugs::VARIABLE, bug.to_owned()));
     }
     if make.redis {
-        let address = links.address(End::Node(at), End::Redis)?;
-        settings.push(("REDIS_URL", format!("redis://{address}")));
         settings.push(("REDIS_KEY_PREFIX", REDIS_PREFIX.to_owned()));
     }
-    Ok(settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -117,6 +117,7 @@ pub(crate) struct Head {
     pub(crate) plan: Vec<String>,
     pub(crate) redis: bool,
     pub(crate) again: String,
+    pub(crate) npm: u32,
 }
 
 /// All of it.
@@ -150,7 +151,8 @@ impl Evidence {
 
     /// Makes of the logs what they say.
     pub(crate) fn understand(&mut self) {
-        self.ledger = Ledger::read(&self.logs);
+        let clocks_are_right = !self.faults.iter().any(|fault| fault.kind.starts_with("clock-"));
+        self.ledger = Ledger::read(&self.logs, clocks_are_right);
         self.replay = Replay::of(&self.ledger);
     }
 
@@ -162,8 +164,8 @@ impl Evidence {
         let mut sockets: BTreeMap<Actor, String> = BTreeMap::new();
         for line in lines {
             match line {
-                Line::Run { seed, nodes, seconds, version, plan, redis, again } => {
-                    evidence.head = Head { seed, nodes, seconds, version, plan, redis, again };
+                Line::Run { seed, nodes, seconds, version, plan, redis, again, npm } => {
+                    evidence.head = Head { seed, nodes, seconds, version, plan, redis, again, npm };
                 }
                 Line::Invoke { t, op: id, actor, node, call } => {
                     let socket = sockets.get(&actor).cloned();
@@ -239,6 +241,22 @@ impl Evidence {
     /// When a part of the run began.
     pub(crate) fn phase(&self, name: &str) -> Option<Nanos> {
         self.phases.iter().find(|(_, phase)| phase == name).map(|(at, _)| *at)
+    }
+
+    /// When the folder of the node at this place was wiped, at this moment or before: the last time.
+    pub(crate) fn wiped(&self, node: usize, at: Nanos) -> Option<(Nanos, u64)> {
+        let told = self.lives.iter().filter(|(when, of, _)| *of == node && *when <= at);
+        let wiped = told.filter_map(|(when, _, life)| match life {
+            Life::Replaced { id } => Some((*when, *id)),
+            _ => None,
+        });
+        wiped.max()
+    }
+
+    /// The id of the node at this place at a moment.
+    pub(crate) fn id_at(&self, node: usize, at: Nanos) -> u64 {
+        let first = u64::try_from(node + 1).unwrap_or_default();
+        self.wiped(node, at).map_or(first, |(_, id)| id)
     }
 
     /// The last moment that anything is known of.

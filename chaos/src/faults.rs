@@ -3,7 +3,10 @@
 //! A fault that was only asked for proves nothing: a strike counts as installed once its effect was seen (the
 //! kernel says that the process is stopped, bytes were held on the cut way, the process has ended).
 
+mod clock;
+mod corruption;
 mod disk;
+mod membership;
 mod network;
 mod process;
 mod redis;
@@ -19,6 +22,10 @@ use crate::broken::Broken;
 use crate::cluster::Cluster;
 use crate::history::Line;
 use crate::plan::Step;
+
+/// Longest wait for somebody who leads.
+const LED_PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What became of a fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +56,10 @@ impl Outcome {
 /// Faults that exclude each other share a lane; those of two lanes may overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
-    /// Processes, networks between nodes, disks.
+    /// Processes and their disks.
     Nodes,
+    /// The network between nodes.
+    Network,
     Redis,
 }
 
@@ -58,6 +67,7 @@ impl Lane {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nodes => "nodes",
+            Self::Network => "network",
             Self::Redis => "redis",
         }
     }
@@ -74,6 +84,8 @@ enum Needs {
     Disks,
     /// Both of the former two.
     DisksOfPeers,
+    /// Clocks that can be set.
+    Clocks,
 }
 
 macro_rules! kinds {
@@ -116,15 +128,19 @@ kinds! {
     PauseDouble "pause-leader-double" Nodes Peers "the leader is stopped for two election time-outs";
     PauseTen "pause-leader-ten" Nodes Peers "the leader is stopped for ten election time-outs";
     PauseAny "pause-any" Nodes Nothing "any node is stopped for a while";
-    LeaderInMinority "leader-in-minority" Nodes Peers "the leader is cut off from its peers";
-    LeaderInMajority "leader-in-majority" Nodes Peers "a follower is cut off from its peers";
-    Isolate "isolate" Nodes Peers "a node is cut off from its peers and from Redis";
-    OneWayIn "one-way-in" Nodes Peers "the leader hears nothing from its peers and is heard";
-    OneWayOut "one-way-out" Nodes Peers "the leader hears its peers and is not heard";
-    Bridge "bridge" Nodes Peers "the leader and a follower see only the third node";
-    Flapping "flapping" Nodes Peers "the leader's ways are cut and healed every 200 ms";
-    SlowLink "slow-link" Nodes Peers "the leader's ways take 50 ms and up to 50 ms more";
-    NarrowLink "narrow-link" Nodes Peers "a follower's ways carry 64 kbit a second";
+    LeaderInMinority "leader-in-minority" Network Peers "the leader is cut off from its peers";
+    LeaderInMajority "leader-in-majority" Network Peers "a follower is cut off from its peers";
+    Isolate "isolate" Network Peers "a node is cut off from its peers and from Redis";
+    OneWayIn "one-way-in" Network Peers "the leader hears nothing from its peers and is heard";
+    OneWayOut "one-way-out" Network Peers "the leader hears its peers and is not heard";
+    Bridge "bridge" Network Peers "the leader and a follower see only the third node";
+    Flapping "flapping" Network Peers "the leader's ways are cut and healed every 200 ms";
+    SlowLink "slow-link" Network Peers "the leader's ways take 50 ms and up to 50 ms more";
+    NarrowLink "narrow-link" Network Peers "a follower's ways carry 64 kbit a second";
+    Exchange "membership" Nodes Peers "a follower is removed and wiped, and comes back as a new learner that gets a vote";
+    Transfer "leader-transfer" Nodes Peers "the lead is handed to a follower";
+    Disconnect "disconnect" Network Peers "a container is taken off its network";
+    Loss "loss" Network Peers "a fifth of all packets on the leader's ways is lost";
     SlowSync "slow-fsync" Nodes Disks "each sync of the leader's disk takes 200 ms more";
     SyncError "fsync-error" Nodes Disks "no sync of the leader's disk succeeds; then its power is cut";
     DiskFull "disk-full" Nodes Disks "a node's disk is full; then its power is cut";
@@ -132,10 +148,16 @@ kinds! {
     PowerTwo "power-cut-two" Nodes DisksOfPeers "the same of two nodes, the leader among them";
     PowerAll "power-cut-all" Nodes Disks "the same of all nodes at once";
     PowerSlow "power-cut-slow" Nodes Disks "all disks are slow, and then the power of all nodes goes at once";
+    Torn "torn-record" Nodes Disks "a node's power is cut in the middle of a write, whose beginning is on the disk";
+    BitFlip "bit-flip" Nodes Peers "one bit in a file of a dead node is another one when it is started again";
+    ClockBack "clock-back" Nodes Clocks "a node's clock is set back by 120 s, and right again";
+    ClockAhead "clock-ahead" Nodes Clocks "a node's clock is set ahead by 120 s, and right again";
+    ClockFast "clock-fast" Nodes Clocks "all of a node's clocks run half as fast again";
     RedisKill "redis-kill" Redis Redis "Redis is killed and comes back empty";
     RedisFlush "redis-flush" Redis Redis "FLUSHALL";
     RedisPause "redis-pause" Redis Redis "Redis accepts connections and does not answer";
     RedisCut "redis-cut" Redis Redis "one node is cut off from Redis";
+    RedisFull "redis-maxmemory" Redis Redis "Redis has no memory left and refuses all writes";
 }
 
 impl Kind {
@@ -149,7 +171,8 @@ impl Kind {
             Needs::Nothing => true,
             Needs::Peers => nodes >= 3,
             Needs::Redis => redis,
-            Needs::Disks => disks,
+            // The same compiler makes both.
+            Needs::Disks | Needs::Clocks => disks,
             Needs::DisksOfPeers => disks && nodes >= 3,
         }
     }
@@ -157,6 +180,11 @@ impl Kind {
     /// Whether nodes must run on disks that can fail and forget.
     pub(crate) fn wants_disks(self) -> bool {
         matches!(self.needs(), Needs::Disks | Needs::DisksOfPeers)
+    }
+
+    /// Whether nodes must have clocks that can be set.
+    pub(crate) fn wants_clocks(self) -> bool {
+        self.needs() == Needs::Clocks
     }
 }
 
@@ -187,9 +215,17 @@ impl Strike<'_> {
         tokio::time::sleep(self.holds).await;
     }
 
-    /// The leader, or nothing if nobody leads.
+    /// The leader, or nothing if nobody leads for long: what was broken before may just have ended.
     async fn leader(&self) -> Option<usize> {
-        Some(self.cluster.leader().await?.0)
+        let led = async {
+            loop {
+                if let Some((leader, _)) = self.cluster.leader().await {
+                    return leader;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(LED_PATIENCE, led).await.ok()
     }
 
     /// Starts these nodes again. One that does not come back is no failure of this program.
@@ -238,17 +274,26 @@ async fn by_kind(strike: &mut Strike<'_>) -> Result<Outcome, Broken> {
         | Kind::OneWayOut
         | Kind::Bridge
         | Kind::SlowLink
-        | Kind::NarrowLink => network::weather(strike).await,
+        | Kind::NarrowLink
+        | Kind::Loss => network::weather(strike).await,
         Kind::Flapping => network::flapping(strike).await,
+        Kind::Exchange => membership::exchange(strike).await,
+        Kind::Transfer => membership::transfer(strike).await,
+        Kind::Disconnect => network::disconnect(strike).await,
         Kind::SlowSync => disk::slow(strike).await,
         Kind::SyncError | Kind::DiskFull => disk::fails(strike).await,
         Kind::PowerOne | Kind::PowerTwo | Kind::PowerAll | Kind::PowerSlow => {
             disk::power_cut(strike).await
         }
+        Kind::BitFlip => corruption::bit_flip(strike).await,
+        Kind::Torn => corruption::torn(strike).await,
+        Kind::ClockBack | Kind::ClockAhead => clock::jump(strike).await,
+        Kind::ClockFast => clock::fast(strike).await,
         Kind::RedisKill => redis::kill(strike).await,
         Kind::RedisFlush => redis::flush(strike).await,
         Kind::RedisPause => redis::pause(strike).await,
         Kind::RedisCut => redis::cut(strike).await,
+        Kind::RedisFull => redis::full(strike).await,
     }
 }
 

@@ -197,6 +197,10 @@ pub(crate) enum Life {
     Stopped {
         code: Option<i32>,
     },
+    /// Its folder was wiped, and what starts there next is a new node with this id.
+    Replaced {
+        id: u64,
+    },
     /// Ended by itself.
     Died {
         code: Option<i32>,
@@ -219,6 +223,9 @@ pub(crate) enum Line {
         /// How it is run again.
         #[serde(default)]
         again: String,
+        /// Players who use the official client.
+        #[serde(default)]
+        npm: u32,
     },
     Invoke {
         t: Nanos,

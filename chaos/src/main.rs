@@ -13,12 +13,16 @@ mod evidence;
 mod faults;
 mod history;
 mod measures;
+mod mode;
 mod observe;
 mod orders;
 mod plan;
 mod report;
 mod run;
 mod scenarios;
+mod sweep;
+mod times;
+mod track;
 mod verdict;
 mod workload;
 
@@ -27,6 +31,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::broken::Broken;
+use crate::cluster::disk;
+use crate::cluster::links::wires::hold_packets;
+use crate::mode::Mode;
 use crate::orders::{Cli, Command};
 use crate::verdict::Verdict;
 
@@ -44,11 +51,23 @@ const FAILED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Before there are threads: this program may have to become itself again elsewhere.
+    let mode = match &cli.command {
+        Command::Run(args) => args.mode,
+        Command::Long(args) => args.run.mode,
+        _ => Mode::Proxy,
+    };
+    if let Err(error) = mode.enter() {
+        eprintln!("chaos: {error}");
+        return ExitCode::from(FAILED);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(act(cli)),
         Err(error) => Err(Broken::new("start", error)),
     };
+    // Compiled once for all runs.
+    disk::forget_libraries();
     match done {
         Ok(verdict) => code(verdict),
         Err(error) => {
@@ -61,14 +80,15 @@ fn main() -> ExitCode {
 async fn act(cli: Cli) -> Result<Verdict, Broken> {
     let acting = async {
         match cli.command {
-            Command::Run(args) => orders::run(&args.order(None)?).await,
+            Command::Run(args) => Ok(orders::run(&args.order(None)?).await?.0),
             Command::Scenario { name, place } => match orders::scenario(name.as_deref(), &place)? {
-                Some(order) => orders::run(&order).await,
+                Some(order) => Ok(orders::run(&order).await?.0),
                 None => Ok(Verdict::Valid),
             },
             Command::Long(args) => orders::long(&args).await,
             Command::Bugs(args) => bugs::hunt(&args).await,
-            Command::Replay { folder } => orders::judge(&folder),
+            Command::HoldPackets(args) => hold_packets(&args).map(|()| Verdict::Valid),
+            Command::Replay { folder } => Ok(orders::judge(&folder)?.0),
         }
     };
     tokio::select! {

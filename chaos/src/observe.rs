@@ -1,6 +1,7 @@
 //! Looks at the cluster from beside it, all the time: how each node says it stands, what its process takes, how
 //! far the mirror in Redis is, and whether somebody died who should not.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,8 @@ pub(crate) fn start(cluster: &Arc<Cluster>) -> JoinSet<()> {
         watchers.spawn(sample(cluster.clone(), at));
         watchers.spawn(weigh(cluster.clone(), at));
     }
-    if let Some(port) = cluster.redis_port {
-        watchers.spawn(follow_mirror(cluster.clone(), port));
+    if let Some(address) = cluster.redis_address {
+        watchers.spawn(follow_mirror(cluster.clone(), address));
     }
     watchers.spawn(notice_deaths(cluster.clone()));
     watchers
@@ -67,7 +68,7 @@ fn folder_bytes(folder: &Path) -> u64 {
     sizes.sum()
 }
 
-async fn follow_mirror(cluster: Arc<Cluster>, port: u16) {
+async fn follow_mirror(cluster: Arc<Cluster>, address: SocketAddr) {
     let mut pace = tokio::time::interval(MIRROR_EVERY);
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let key = format!("{REDIS_PREFIX}mirror:applied");
@@ -75,7 +76,7 @@ async fn follow_mirror(cluster: Arc<Cluster>, port: u16) {
     question.arg(key).arg("cluster").arg("index");
     loop {
         pace.tick().await;
-        let answer = redis::ask::<(Option<String>, Option<u64>)>(port, &question).await;
+        let answer = redis::ask::<(Option<String>, Option<u64>)>(address, &question).await;
         let (up, (of, index)) = (answer.is_ok(), answer.unwrap_or_default());
         let (of, applied) = (of.unwrap_or_default(), index.unwrap_or_default());
         cluster.history.write(|t| Line::Mirror { t, up, cluster: of, applied });

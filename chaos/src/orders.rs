@@ -8,10 +8,14 @@ use rand::Rng as _;
 
 use crate::broken::{Broken, Doing as _};
 use crate::bugs::BugsArgs;
+use crate::cluster::links::wires::HoldArgs;
 use crate::evidence::Evidence;
 use crate::faults::Kind;
 use crate::measures::Measures;
+use crate::mode::Mode;
+use crate::plan::Turns;
 use crate::run::{self, Order};
+use crate::track::Track;
 use crate::verdict::{Judgement, Verdict, judge as judge_by};
 use crate::workload::Crowd;
 use crate::{check, report, scenarios};
@@ -40,6 +44,9 @@ pub(crate) enum Command {
     },
     /// Hunts the bugs that a server built for it has on purpose; each must be noticed.
     Bugs(BugsArgs),
+    /// Not for people: a process of a way that takes its time.
+    #[command(hide = true)]
+    HoldPackets(HoldArgs),
     /// Judges a kept folder of evidence again.
     Replay {
         /// The folder of a run.
@@ -49,6 +56,9 @@ pub(crate) enum Command {
 
 #[derive(Args, Clone)]
 pub(crate) struct RunArgs {
+    /// How the nodes are joined, and so what can be broken.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) mode: Mode,
     /// Decides what breaks when, and what actors do; drawn if it is not given, and printed.
     #[arg(long)]
     seed: Option<u64>,
@@ -67,9 +77,15 @@ pub(crate) struct RunArgs {
     /// a loss is noticed.
     #[arg(long)]
     lying_disks: bool,
+    /// Breaks processes, the network, and Redis at the same time, instead of processes or the network.
+    #[arg(long)]
+    overlap: bool,
     /// Players who fight.
     #[arg(long, default_value_t = Crowd::default().fighters)]
     fighters: u32,
+    /// So many of them use the official Socket.IO client, where Node and the packages of `tests/js` are installed.
+    #[arg(long, default_value_t = Crowd::default().npm)]
+    npm: u32,
     /// Who logs in and out.
     #[arg(long, default_value_t = Crowd::default().tokens)]
     tokens: u32,
@@ -89,12 +105,17 @@ pub(crate) struct Place {
 #[derive(Args, Clone)]
 pub(crate) struct LongArgs {
     #[command(flatten)]
-    run: RunArgs,
+    pub(crate) run: RunArgs,
     /// How long in all.
     #[arg(long, default_value = "1h", value_parser = duration)]
     total: Duration,
+    /// One fault of nodes or their network at a time, as in a single run.
+    #[arg(long)]
+    in_turn: bool,
 }
 
+/// Runs of a row that this program may fail to do, such as on a machine too busy to start nodes.
+const FAILURES_MAX: usize = 10;
 /// The election time-outs that nodes have by default, milliseconds.
 pub(crate) const ELECTION_MS: (u64, u64) = (200, 400);
 /// Seeds that are drawn are short enough to be said aloud.
@@ -126,12 +147,19 @@ impl RunArgs {
             names => names.iter().map(by_name).collect::<Result<_, _>>()?,
         };
         Ok(Order {
+            mode: self.mode,
             seed,
             length: self.length,
             nodes: usize::from(self.nodes),
             binary: self.place.server.clone(),
             kinds,
-            crowd: Crowd { fighters: self.fighters, tokens: self.tokens, ..Crowd::default() },
+            turns: if self.overlap { Turns::All } else { Turns::One },
+            crowd: Crowd {
+                fighters: self.fighters,
+                npm: self.npm,
+                tokens: self.tokens,
+                ..Crowd::default()
+            },
             evidence: self.place.out.join(format!("seed-{seed}")),
             election_ms: ELECTION_MS,
             lying_disks: self.lying_disks,
@@ -153,11 +181,13 @@ pub(crate) fn scenario(name: Option<&str>, place: &Place) -> Result<Option<Order
     let scenario = scenarios::by_name(name).ok_or_else(unknown)?;
     println!("{name}: {}", scenario.story);
     Ok(Some(Order {
+        mode: Mode::Proxy,
         seed: scenario.seed,
         length: scenario.length,
         nodes: 3,
         binary: place.server.clone(),
         kinds: scenario.kinds.to_vec(),
+        turns: Turns::One,
         crowd: scenario.crowd,
         evidence: place.out.join(name),
         election_ms: ELECTION_MS,
@@ -168,33 +198,43 @@ pub(crate) fn scenario(name: Option<&str>, place: &Place) -> Result<Option<Order
 }
 
 /// Runs and judges.
-pub(crate) async fn run(order: &Order) -> Result<Verdict, Broken> {
+pub(crate) async fn run(order: &Order) -> Result<(Verdict, Measures), Broken> {
     let data = run::run(order).await?;
-    let verdict = judge(&order.evidence)?;
+    let (verdict, measures) = judge(&order.evidence)?;
     if verdict != Verdict::Valid {
         // What the nodes had on their disks belongs to the evidence.
         copy(data.path(), &order.evidence.join("data"))?;
     }
-    Ok(verdict)
+    Ok((verdict, measures))
 }
 
 /// Runs again and again, each time with the next seed.
 pub(crate) async fn long(args: &LongArgs) -> Result<Verdict, Broken> {
-    let (began, mut runs, mut bad) = (Instant::now(), 0_u64, Vec::new());
+    let (began, mut track) = (Instant::now(), Track::default());
     let first = args.run.order(None)?.seed;
     while began.elapsed() < args.total {
-        let order = args.run.order(Some(first.wrapping_add(runs)))?;
-        runs += 1;
-        let verdict = run(&order).await?;
-        if verdict == Verdict::Valid {
-            std::fs::remove_dir_all(&order.evidence).doing("remove the evidence of a valid run")?;
-        } else {
-            bad.push((order.seed, verdict));
+        let order = args.run.order(Some(first.wrapping_add(track.runs as u64)))?;
+        let order = Order { turns: if args.in_turn { order.turns } else { Turns::All }, ..order };
+        match run(&order).await {
+            Ok((verdict, measures)) => {
+                if verdict == Verdict::Valid {
+                    std::fs::remove_dir_all(&order.evidence)
+                        .doing("remove the evidence of a valid run")?;
+                }
+                track.add(order.seed, verdict, &measures);
+            }
+            Err(error) if track.failed < FAILURES_MAX => {
+                println!("seed {}: chaos itself has failed: {error}", order.seed);
+                track.failed += 1;
+                track.runs += 1;
+            }
+            Err(error) => return Err(error),
         }
-        let (good, at) = (runs - bad.len() as u64, began.elapsed().as_secs());
-        println!("after {at} s: {good} of {runs} runs are valid; others: {bad:?}\n");
+        track.write(&args.run.place.out)?;
+        let (Track { valid, runs, others, .. }, at) = (&track, began.elapsed().as_secs());
+        println!("after {at} s: {valid} of {runs} runs are valid; others: {others:?}\n");
     }
-    let worst = |wanted| bad.iter().any(|(_, verdict)| *verdict == wanted);
+    let worst = |wanted| track.others.iter().any(|(_, verdict)| *verdict == wanted);
     Ok(match (worst(Verdict::Invalid), worst(Verdict::Unknown)) {
         (true, _) => Verdict::Invalid,
         (false, true) => Verdict::Unknown,
@@ -203,7 +243,7 @@ pub(crate) async fn long(args: &LongArgs) -> Result<Verdict, Broken> {
 }
 
 /// Judges what a run has left, and writes the report.
-pub(crate) fn judge(folder: &Path) -> Result<Verdict, Broken> {
+pub(crate) fn judge(folder: &Path) -> Result<(Verdict, Measures), Broken> {
     let began = Instant::now();
     let evidence = Evidence::read(folder)?;
     let said = check::all(&evidence);
@@ -225,7 +265,7 @@ pub(crate) fn judge(folder: &Path) -> Result<Verdict, Broken> {
     let took = began.elapsed().as_secs_f64();
     println!("{verdict}: seed {}, judged in {took:.1} s", evidence.head.seed);
     println!("  {}\n  again: {}", page.display(), evidence.head.again);
-    Ok(verdict)
+    Ok((verdict, measures))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Broken> {

@@ -10,25 +10,32 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::broken::{Broken, Doing as _};
-use crate::bugs::Planting;
+use crate::bugs::{self, Planting};
+use crate::client::Npm;
 use crate::cluster::{Cluster, Make, disk, redis};
-use crate::faults::{self, Kind, Lane, Outcome};
+use crate::faults::{self, Kind, Outcome};
 use crate::history::{History, Line};
+use crate::mode::Mode;
 use crate::observe;
-use crate::plan::Plan;
-use crate::workload::{self, Crowd, World};
+use crate::plan::{HEALTHY, Plan, Turns};
+use crate::sweep::Sweeper;
+use crate::workload::{self, Crowd, Temper, World};
 
 /// Longest wait for actors where a bug is planted.
 const PLANTED_PATIENCE: Duration = Duration::from_secs(8);
+/// How long nothing is broken at first, where a bug is planted.
+const PLANTED_HEALTHY: Duration = Duration::from_secs(2);
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
+    pub(crate) mode: Mode,
     pub(crate) seed: u64,
     pub(crate) length: Duration,
     pub(crate) nodes: usize,
     pub(crate) binary: PathBuf,
     pub(crate) kinds: Vec<Kind>,
+    pub(crate) turns: Turns,
     pub(crate) crowd: Crowd,
     /// Where the evidence goes.
     pub(crate) evidence: PathBuf,
@@ -46,13 +53,18 @@ impl Order {
     fn fitting(&self) -> Vec<Kind> {
         let (redis, disks) = (redis::is_installed(), disk::is_possible());
         let fits = |kind: &Kind| kind.fits(self.nodes, redis, disks);
-        self.kinds.iter().copied().filter(fits).collect()
+        let refused = |kind: &Kind| self.mode.refuses(*kind).is_some();
+        self.kinds.iter().copied().filter(fits).filter(|kind| !refused(kind)).collect()
     }
 
     /// The command that runs it again.
     fn again(&self) -> String {
         if let Some(name) = self.scenario {
             return format!("chaos scenario {name}");
+        }
+        if let Some(Planting { bug, is_there }) = self.planted {
+            let control = if is_there { "" } else { " --control" };
+            return format!("chaos bugs --only {} --seed {}{control}", bug.name, self.seed);
         }
         let Self { seed, length, nodes, kinds, crowd, .. } = self;
         let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
@@ -61,27 +73,45 @@ impl Order {
             all if all == Kind::ALL.len() => String::new(),
             _ => format!(" --faults {}", names.join(",")),
         };
-        let (length, fighters, tokens) = (length.as_secs(), crowd.fighters, crowd.tokens);
+        let Crowd { fighters, npm, tokens, .. } = crowd;
+        let length = length.as_secs();
         let lies = if self.lying_disks { " --lying-disks" } else { "" };
+        let mode = self.mode;
+        let overlap = if self.turns == Turns::All { " --overlap" } else { "" };
         format!(
-            "chaos run --seed {seed} --for {length}s --nodes {nodes} --fighters {fighters} --tokens {tokens}{faults}{lies}"
+            "chaos run --mode {mode} --seed {seed} --for {length}s --nodes {nodes} --fighters {fighters} --npm {npm} --tokens {tokens}{faults}{lies}{overlap}"
         )
     }
 
     /// What breaks when.
     pub(crate) fn plan(&self) -> Plan {
-        let mut plan = Plan::of(self.seed, self.length, &self.fitting());
+        let mut plan = Plan::of(self.seed, self.length, &self.fitting(), self.turns);
         if let Some(planting) = self.planted {
             let holds = Duration::from_millis(planting.bug.holds_ms);
-            plan.steps.iter_mut().for_each(|step| step.holds = holds);
+            for step in &mut plan.steps {
+                step.holds = holds;
+                step.at -= HEALTHY - PLANTED_HEALTHY;
+            }
         }
         plan
+    }
+
+    /// How fighters behave.
+    fn temper(&self) -> Temper {
+        self.planted.map_or_else(Temper::lively, |planting| planting.bug.temper())
+    }
+
+    /// How long nothing is broken at first.
+    fn healthy(&self) -> Duration {
+        if self.planted.is_some() { PLANTED_HEALTHY } else { HEALTHY }
     }
 }
 
 /// Runs it and leaves the evidence in its folder. Nothing is judged here. Gives the nodes' data, which is gone when
 /// it is dropped.
 pub(crate) async fn run(order: &Order) -> Result<TempDir, Broken> {
+    let crowd = Crowd { npm: by_official_client(order.crowd), ..order.crowd };
+    let order = &Order { crowd, ..order.clone() };
     std::fs::create_dir_all(&order.evidence).doing("make the folder of evidence")?;
     let plan = order.plan();
     println!("seed {}: {} faults in {:?}", plan.seed, plan.steps.len(), order.length);
@@ -90,16 +120,19 @@ pub(crate) async fn run(order: &Order) -> Result<TempDir, Broken> {
     }
     let history = Arc::new(History::begin(&order.evidence)?);
     let make = Make {
+        mode: order.mode,
         nodes: order.nodes,
         binary: kept_binary(order)?,
         redis: redis::is_installed(),
         faulty_disks: order.lying_disks || plan.steps.iter().any(|step| step.kind.wants_disks()),
+        own_clocks: plan.steps.iter().any(|step| step.kind.wants_clocks()),
         lying_disks: order.lying_disks,
         planted: order.planted.filter(|it| it.is_there).map(|it| it.bug.name),
         election_ms: order.election_ms,
     };
     write_head(order, &plan, &make, &history);
     let data = tempfile::tempdir().doing("make the folder of data")?;
+    let _sweeper = Sweeper::of(data.path())?;
     let cluster = Cluster::start(make, data.path(), &order.evidence, history.clone()).await?;
     let cluster = Arc::new(cluster);
     let watchers = observe::start(&cluster);
@@ -110,7 +143,6 @@ pub(crate) async fn run(order: &Order) -> Result<TempDir, Broken> {
         cluster.kill(at).await;
     }
     history.flush()?;
-    disk::forget_libraries();
     // A copy of many megabytes that tells nothing.
     let _ = std::fs::remove_file(&cluster.make.binary);
     ended.map(|()| data)
@@ -121,8 +153,8 @@ fn write_head(order: &Order, plan: &Plan, make: &Make, history: &History) {
     let (seed, nodes, redis) = (order.seed, order.nodes, make.redis);
     let seconds = order.length.as_secs_f64();
     let version = version_of(&make.binary);
-    let again = order.again();
-    history.write(|_| Line::Run { seed, nodes, seconds, version, plan, redis, again });
+    let (again, npm) = (order.again(), order.crowd.npm);
+    history.write(|_| Line::Run { seed, nodes, seconds, version, plan, redis, again, npm });
 }
 
 /// What the binary says that it is.
@@ -146,19 +178,18 @@ async fn show(order: &Order, plan: &Plan, cluster: &Arc<Cluster>) -> Result<(), 
     let history = &cluster.history;
     let (world, stop) = World::new(cluster.clone(), order.seed);
     history.phase("healthy");
-    let actors = workload::start(&world, order.crowd);
-    let began = tokio::time::Instant::now();
-    let mut lanes = JoinSet::new();
-    for lane in [Lane::Nodes, Lane::Redis] {
-        lanes.spawn(break_things(cluster.clone(), plan.lane(lane), began));
+    let npm = (order.crowd.npm > 0).then(Npm::start).transpose()?;
+    let actors = workload::start(&world, order.crowd, order.temper(), npm.as_ref());
+    let going_on = go_on(order, plan, cluster);
+    if let Some(Planting { bug, is_there: true }) = order.planted {
+        tokio::select! {
+            () = bugs::until_noticed(history, bug) => return Ok(()),
+            ended = going_on => ended?,
+        }
+    } else {
+        going_on.await?;
     }
-    tokio::time::sleep_until(began + crate::plan::HEALTHY).await;
-    history.phase("faults");
-    while let Some(lane) = lanes.join_next().await {
-        lane.doing("break things")?;
-    }
-    tokio::time::sleep_until(began + order.length).await;
-    cluster.links.heal_all();
+    cluster.links.heal_all()?;
     history.phase("healed");
     stop.send_replace(true);
     if order.planted.is_some() {
@@ -167,10 +198,42 @@ async fn show(order: &Order, plan: &Plan, cluster: &Arc<Cluster>) -> Result<(), 
         return finale::glance(&world).await;
     }
     actors.join_all().await;
+    if npm.is_some_and(|npm| !npm.has_served()) {
+        return Err(Broken::new(
+            "play by the official client",
+            "nobody was let in, or Node has ended",
+        ));
+    }
     finale::play(&world).await
 }
 
-/// Goes through one lane of the plan.
+/// How many fighters use the official client.
+fn by_official_client(crowd: Crowd) -> u32 {
+    let wanted = crowd.npm.min(crowd.fighters);
+    if wanted > 0 && !Npm::is_installed() {
+        println!("  the official client is not installed (make setup): nobody uses it");
+        return 0;
+    }
+    wanted
+}
+
+/// Breaks things as it is planned, to the end of the time.
+async fn go_on(order: &Order, plan: &Plan, cluster: &Arc<Cluster>) -> Result<(), Broken> {
+    let began = tokio::time::Instant::now();
+    let mut rows = JoinSet::new();
+    for row in plan.rows() {
+        rows.spawn(break_things(cluster.clone(), row, began));
+    }
+    tokio::time::sleep_until(began + order.healthy()).await;
+    cluster.history.phase("faults");
+    while let Some(row) = rows.join_next().await {
+        row.doing("break things")?;
+    }
+    tokio::time::sleep_until(began + order.length).await;
+    Ok(())
+}
+
+/// Goes through one row of the plan.
 async fn break_things(
     cluster: Arc<Cluster>,
     steps: Vec<(u32, crate::plan::Step)>,

@@ -17,7 +17,7 @@ pub(crate) struct Scenario {
 }
 
 /// Many who log in and out, and few others.
-const TOKENS: Crowd = Crowd { fighters: 4, probes: 1, tokens: 12, names: 0, late: 0 };
+const TOKENS: Crowd = Crowd { fighters: 4, npm: 0, probes: 1, tokens: 12, names: 0, late: 0 };
 
 /// All of them.
 pub(crate) const ALL: &[Scenario] = &[
@@ -37,7 +37,16 @@ pub(crate) const ALL: &[Scenario] = &[
         seed: 3,
         length: Duration::from_secs(40),
         kinds: &[Kind::SlowSync],
-        crowd: Crowd { fighters: 8, probes: 1, tokens: 3, names: 1, late: 0 },
+        crowd: Crowd { fighters: 8, npm: 0, probes: 1, tokens: 3, names: 1, late: 0 },
+    },
+    Scenario {
+        name: "a-logout-beside-a-removed-node",
+        story: "I8: a node that was removed was counted out at once, so no logout waited for it, and it took the token \
+                for up to a second more, since it lived and was still sure of itself",
+        seed: 3,
+        length: Duration::from_secs(70),
+        kinds: &[Kind::Exchange],
+        crowd: TOKENS,
     },
 ];
 

@@ -19,6 +19,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::client::Npm;
 use crate::cluster::Cluster;
 use crate::history::{Actor, History};
 
@@ -30,6 +31,8 @@ pub(crate) use self::hand::Hand;
 pub(crate) struct Crowd {
     /// Players who fight; with an odd number one always waits.
     pub(crate) fighters: u32,
+    /// So many of them use the official client.
+    pub(crate) npm: u32,
     /// Who makes guests through each node, to see when it serves.
     pub(crate) probes: u32,
     /// Who logs in and out.
@@ -42,7 +45,7 @@ pub(crate) struct Crowd {
 
 impl Default for Crowd {
     fn default() -> Self {
-        Self { fighters: 8, probes: 1, tokens: 3, names: 1, late: 1 }
+        Self { fighters: 8, npm: 2, probes: 1, tokens: 3, names: 1, late: 1 }
     }
 }
 
@@ -83,11 +86,12 @@ impl World {
 }
 
 /// Starts all of them. They end soon after the world is told to stop.
-pub(crate) fn start(world: &World, crowd: Crowd) -> JoinSet<()> {
+pub(crate) fn start(world: &World, crowd: Crowd, temper: Temper, npm: Option<&Npm>) -> JoinSet<()> {
     let mut actors = JoinSet::new();
     for number in 0..crowd.fighters {
-        let hand = Hand::new(world, 100 + number);
-        actors.spawn(fighter::go_on(hand));
+        let npm = npm.filter(|_| number < crowd.npm).cloned();
+        let hand = Hand { npm, ..Hand::new(world, 100 + number) };
+        actors.spawn(fighter::go_on(hand, temper));
     }
     for at in world.cluster.all() {
         for number in 0..crowd.probes {

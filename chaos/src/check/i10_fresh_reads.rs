@@ -2,9 +2,11 @@
 //! linearizable, whichever nodes are asked; and a player's view of his battle is not older than what he was
 //! told over the same connection.
 //!
-//! A node that can't reach a majority says a known player's name as it knows it: such answers say nothing.
+//! A node that can't reach a majority, or no leader in time, says a known player's name as it knows it: such answers
+//! say nothing. None is told after a fault, while leaders change, and after half a second.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use porcupine_rs::{Model, Operation};
 
@@ -15,6 +17,8 @@ use crate::history::{Call, Class, Heard, Nanos};
 
 /// How long after a fault a node may still be unable to reach a majority.
 const AFTERMATH: Nanos = 3_000_000_000;
+/// From then on a node that has not heard from the leader says what it knows.
+const PATIENCE: Nanos = 500_000_000;
 /// Faults that keep no node from a majority.
 const HARMLESS: [&str; 4] = ["redis-kill", "redis-flush", "redis-pause", "redis-cut"];
 
@@ -57,6 +61,7 @@ impl Model for Name {
 
 fn names(evidence: &Evidence, examined: &mut Examined) {
     let mut players: BTreeMap<&str, Vec<Operation<Name>>> = BTreeMap::new();
+    let unsettled = unsettled(evidence);
     // The tries of one request are one deed: from the first one's sending to the first answer.
     let mut renames: BTreeMap<(&str, &str), Op> = BTreeMap::new();
     for op in &evidence.ops {
@@ -69,7 +74,7 @@ fn names(evidence: &Evidence, examined: &mut Examined) {
                     one.class = Class::Ok;
                 }
             }
-            Call::Name { player } if op.is_ok() && had_majority(evidence, op) => {
+            Call::Name { player } if op.is_ok() && had_majority(evidence, &unsettled, op) => {
                 let told = op.out["name"].as_str().unwrap_or_default().to_owned();
                 players.entry(player).or_default().push(operation(op, Deed::Named(told), true));
             }
@@ -86,13 +91,32 @@ fn names(evidence: &Evidence, examined: &mut Examined) {
     }
 }
 
+/// When some node saw leaders change, or had none: without a fault, a machine that has no time does that.
+fn unsettled(evidence: &Evidence) -> Vec<Range<Nanos>> {
+    let mut last: BTreeMap<usize, (Nanos, u64, Option<u64>)> = BTreeMap::new();
+    let mut unsettled = Vec::new();
+    for (at, node, status) in &evidence.samples {
+        let now = (*at, status.term, status.leader);
+        let before = last.insert(*node, now).unwrap_or(now);
+        if status.leader.is_none() || (before.1, before.2) != (now.1, now.2) {
+            unsettled.push(before.0..at.saturating_add(AFTERMATH));
+        }
+    }
+    unsettled
+}
+
 /// Whether nothing kept a node from a majority while it was asked.
-fn had_majority(evidence: &Evidence, op: &Op) -> bool {
-    evidence.faults.iter().all(|fault| {
-        HARMLESS.contains(&fault.kind.as_str())
-            || fault.ends.saturating_add(AFTERMATH) < op.invoked
-            || fault.begins > op.returned
-    })
+fn had_majority(evidence: &Evidence, unsettled: &[Range<Nanos>], op: &Op) -> bool {
+    let was_unsettled =
+        unsettled.iter().any(|when| when.start <= op.returned && op.invoked <= when.end);
+    let in_time = op.returned.saturating_sub(op.invoked) < PATIENCE;
+    in_time
+        && !was_unsettled
+        && evidence.faults.iter().all(|fault| {
+            HARMLESS.contains(&fault.kind.as_str())
+                || fault.ends.saturating_add(AFTERMATH) < op.invoked
+                || fault.begins > op.returned
+        })
 }
 
 fn views(evidence: &Evidence, examined: &mut Examined) {
@@ -145,6 +169,17 @@ mod tests {
         );
         let stale = with(op(3, "name", 50, 60, "a"));
         assert_eq!(examined(examine, &stale).len(), 1);
+        let late = with(op(3, "name", 50, 50 + PATIENCE, "a"));
+        assert_eq!(examined(examine, &late), [""; 0], "the leader was not heard in time");
+        let status = |t: u64, term: u64| {
+            json!({"ev": "sample", "t": t, "node": 0,
+                "ready": true, "leader": 1, "term": term, "vote": {"term": term, "node": 1},
+                "committedIndex": 1, "appliedIndex": 1, "snapshotIndex": 0, "members": [1, 2, 3]})
+        };
+        let steady = [status(5, 1), status(55, 1)];
+        assert_eq!(examined(examine, &[&steady[..], &stale].concat()).len(), 1);
+        let elected = [status(5, 1), status(55, 2)];
+        assert_eq!(examined(examine, &[&elected[..], &stale].concat()), [""; 0]);
         let cut = [
             json!({"ev": "fault-begins", "t": 45, "fault": 1, "kind": "isolate", "lane": "nodes", "nodes": ["1"]}),
             json!({"ev": "fault-ends", "t": 70, "fault": 1, "outcome": "installed"}),

@@ -1,9 +1,9 @@
-//! I12: one leader in a term, one entry at an index; a vote goes to a higher term, or to a higher id in its term. Terms
-//! and votes do not go back, also not over a restart; what was committed and applied does not within one life.
+//! I12: one entry at an index; the lead and a vote go to a higher term, or to a higher id in their term. Terms and
+//! votes do not go back, also not over a restart; what was committed and applied does not within one life.
 
 use std::collections::BTreeMap;
 
-use super::{Examined, votes};
+use super::{Examined, clocks, votes};
 use crate::cluster::{Status, Vote};
 use crate::evidence::Evidence;
 use crate::history::{Life, Nanos};
@@ -16,22 +16,23 @@ pub(super) fn examine(evidence: &Evidence) -> Examined {
     }
     terms_of_entries(evidence, &mut examined);
     votes::found_again(evidence, &mut examined);
+    clocks::elect_nobody(evidence, &mut examined);
     examined
 }
 
+/// Leaders are known by term and id: in a term one with a higher id may take over, and nobody goes back to the
+/// former one. Several nodes may hear of that one after the other.
 fn leaders(evidence: &Evidence, examined: &mut Examined) {
-    let mut leaders: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut followed: BTreeMap<(usize, u64), u64> = BTreeMap::new();
     for (at, node, status) in &evidence.samples {
         let Some(leader) = status.leader else { continue };
-        let known = *leaders.entry(status.term).or_insert(leader);
-        if known != leader {
-            let node = node + 1;
-            let what = format!(
-                "in term {} node {node} follows {leader}, another one {known}",
-                status.term
-            );
+        let former = followed.entry((*node, status.term)).or_insert(leader);
+        if leader < *former {
+            let (node, term) = (node + 1, status.term);
+            let what = format!("in term {term} node {node} followed {former}, and then {leader}");
             examined.violation(*at, what);
         }
+        *former = leader;
     }
 }
 
@@ -47,6 +48,13 @@ fn monotone(evidence: &Evidence, node: usize, examined: &mut Examined) {
     let mut before: Option<(Nanos, &Status)> = None;
     let of_node = evidence.samples.iter().filter(|(_, of, _)| *of == node);
     for (at, _, status) in of_node {
+        // A wiped folder is a new node's, which has promised nothing.
+        let is_new = before
+            .is_some_and(|(since, _)| evidence.wiped(node, *at) != evidence.wiped(node, since));
+        if is_new {
+            votes.clear();
+            before = None;
+        }
         let vote = votes.entry(status.vote.term).or_insert(status.vote);
         // Of two candidates of one term the one with the higher id takes the votes that the other one had.
         let is_taken_over = status.vote.node >= vote.node;
@@ -121,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn two_leaders_of_a_term_two_votes_and_a_step_back_are_noticed() {
+    fn a_lead_a_vote_and_a_term_that_go_back_are_noticed() {
         let run = json!({"ev": "run", "seed": 1, "nodes": 3, "seconds": 1.0, "version": "", "plan": [], "redis": false});
         let says = |samples: &[Value]| {
             examined(examine, &[std::slice::from_ref(&run), samples].concat()).len()
@@ -130,7 +138,14 @@ mod tests {
             says(&[sample(1, 0, 1, 1, 1, 5), sample(2, 1, 1, 1, 1, 5), sample(3, 0, 2, 2, 2, 6)]),
             0
         );
-        assert_eq!(says(&[sample(1, 0, 1, 1, 1, 5), sample(2, 1, 2, 1, 1, 5)]), 1, "two leaders");
+        assert_eq!(
+            says(&[sample(1, 0, 1, 1, 1, 5), sample(2, 0, 2, 1, 2, 5)]),
+            0,
+            "a higher id leads"
+        );
+        let stale = [sample(1, 0, 2, 1, 2, 5), sample(2, 1, 1, 1, 1, 5), sample(3, 1, 2, 1, 2, 5)];
+        assert_eq!(says(&stale), 0, "another node hears of it later");
+        assert_eq!(says(&[sample(1, 0, 2, 1, 2, 5), sample(2, 0, 1, 1, 2, 5)]), 1, "back again");
         assert_eq!(
             says(&[sample(1, 0, 2, 1, 2, 5), sample(2, 0, 2, 1, 1, 5)]),
             1,
@@ -142,5 +157,11 @@ mod tests {
             json!({"ev": "node", "t": 2, "node": 0, "life": "started", "number": 2, "pid": 1});
         let late = [sample(1, 0, 1, 1, 1, 5), restart, sample(3, 0, 1, 1, 1, 4)];
         assert_eq!(says(&late), 0, "a new process begins at its snapshot");
+        let wiped = json!({"ev": "node", "t": 2, "node": 0, "life": "replaced", "id": 4});
+        let forgets = |life: &[Value]| {
+            says(&[&[sample(1, 0, 1, 5, 1, 5)], life, &[sample(3, 0, 1, 4, 1, 4)]].concat())
+        };
+        assert_eq!(forgets(&[]), 1, "it forgets a vote");
+        assert_eq!(forgets(&[wiped]), 0, "it is another node");
     }
 }

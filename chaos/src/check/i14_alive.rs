@@ -1,9 +1,12 @@
 //! I14: a healed cluster serves at once, nobody waits for ever, nothing panics, and nothing grows without end.
 
+mod answers;
+
 use std::collections::BTreeMap;
 
+use self::answers::{answers, full_redis};
 use super::Examined;
-use crate::evidence::{Evidence, Fault, Op, seconds};
+use crate::evidence::{Evidence, Fault, seconds};
 use crate::history::{Life, Nanos};
 
 /// Longest time from the end of the last fault until all nodes stand alike.
@@ -20,26 +23,11 @@ const SILENT_MAX: Nanos = 1_500_000_000;
 const SLOW: &str = "slow-fsync";
 /// Faults of a disk: the node that has it ends by itself.
 const ENDING: [&str; 2] = ["fsync-error", "disk-full"];
-/// Where the database's own code is, in what a panic says of its place.
-const ENGINE: &str = "/sled-";
-/// What stops or cuts off a node so that it can't answer.
-const SILENCING: [&str; 14] = [
-    "pause-leader-half",
-    "pause-leader-double",
-    "pause-leader-ten",
-    "pause-any",
-    "slow-fsync",
-    "fsync-error",
-    "disk-full",
-    "kill-any",
-    "kill-leader",
-    "kill-all",
-    "power-cut-one",
-    "power-cut-two",
-    "power-cut-all",
-    "power-cut-slow",
-];
-
+/// One bit of a file is another one: the node that has it may refuse to start, and says so with this code.
+const DAMAGING: &str = "bit-flip";
+const REFUSAL_CODE: i32 = 1;
+/// A panic in the database's own code says so of its place, and the thread that had called it says that it ends.
+const ENGINE: [&str; 2] = ["/sled-", "the log writer panicked"];
 pub(super) fn examine(evidence: &Evidence) -> Examined {
     let mut examined = Examined::default();
     found(evidence, &mut examined);
@@ -48,6 +36,7 @@ pub(super) fn examine(evidence: &Evidence) -> Examined {
     leaders(evidence, &mut examined);
     slow_disks(evidence, &mut examined);
     answers(evidence, &mut examined);
+    full_redis(evidence, &mut examined);
     sizes(evidence, &mut examined);
     examined
 }
@@ -63,7 +52,7 @@ fn found(evidence: &Evidence, examined: &mut Examined) {
             "not-converged" => {
                 examined.violation(at, format!("nodes do not agree ({item}): {answer}"));
             }
-            "no-orderly-stop" | "goes-on-without-a-disk" => {
+            "no-orderly-stop" | "goes-on-without-a-disk" | "refuses-without-a-reason" => {
                 examined.violation(at, format!("{}: {item}: {answer}", found.about));
             }
             "converged" | "converged-again" => {
@@ -87,9 +76,12 @@ fn logs(evidence: &Evidence, examined: &mut Examined) {
     for (node, log) in evidence.logs.iter().enumerate() {
         examined.item();
         for line in log.iter().filter(|line| line.text.contains("panicked")) {
-            // The database gives up in its own threads when its disk fails; its node is about to end.
-            let is_engine = line.text.contains(ENGINE) && had_broken_disk(evidence, node, line.at);
-            if is_engine {
+            // The database gives up in its own threads when its disk fails, and its node is about to end; of a
+            // damaged file it may say so while it opens it, which its node makes a refusal of.
+            let is_engine = ENGINE.iter().any(|says| line.text.contains(says));
+            let is_damaged =
+                had_broken_disk(evidence, node, line.at) || had_damage(evidence, node, line.at);
+            if is_engine && is_damaged {
                 continue;
             }
             let text: String = line.text.chars().take(300).collect();
@@ -100,18 +92,28 @@ fn logs(evidence: &Evidence, examined: &mut Examined) {
 
 /// Whether this node's disk was broken at that moment.
 fn had_broken_disk(evidence: &Evidence, node: usize, at: Nanos) -> bool {
+    had(evidence, &ENDING, node, at)
+}
+
+/// Whether one of this node's files was damaged then.
+fn had_damage(evidence: &Evidence, node: usize, at: Nanos) -> bool {
+    had(evidence, &[DAMAGING], node, at)
+}
+
+fn had(evidence: &Evidence, kinds: &[&str], node: usize, at: Nanos) -> bool {
     evidence.faults.iter().any(|fault| {
-        ENDING.contains(&fault.kind.as_str())
+        kinds.contains(&fault.kind.as_str())
             && fault.nodes.contains(&(node + 1).to_string())
             && (fault.begins..=fault.ends).contains(&at)
     })
 }
 
-/// Nobody ends by himself unless his disk failed.
+/// Nobody ends by himself unless his disk failed, or he refuses a damaged file.
 fn deaths(evidence: &Evidence, examined: &mut Examined) {
     for (at, node, life) in &evidence.lives {
         let Life::Died { code, signal } = life else { continue };
-        if !had_broken_disk(evidence, *node, *at) {
+        let refuses = *code == Some(REFUSAL_CODE) && had_damage(evidence, *node, *at);
+        if !refuses && !had_broken_disk(evidence, *node, *at) {
             let what =
                 format!("node {} ended by itself (code {code:?}, signal {signal:?})", node + 1);
             examined.violation(*at, what);
@@ -121,7 +123,7 @@ fn deaths(evidence: &Evidence, examined: &mut Examined) {
 
 /// After each fault, and before the next one, somebody leads again soon.
 fn leaders(evidence: &Evidence, examined: &mut Examined) {
-    for fault in evidence.faults.iter().filter(|fault| fault.lane == "nodes") {
+    for fault in evidence.faults.iter().filter(|fault| fault.lane != "redis") {
         let until = fault.ends.saturating_add(LED_WITHIN);
         let overlaps = |other: &Fault| {
             other.number != fault.number && other.begins < until && other.ends > fault.ends
@@ -165,30 +167,6 @@ fn slow_disks(evidence: &Evidence, examined: &mut Examined) {
     }
 }
 
-/// A node that can answer does so in time, also when it has to say that it can't tell.
-fn answers(evidence: &Evidence, examined: &mut Examined) {
-    for op in &evidence.ops {
-        if op.returned == Nanos::MAX {
-            let what = format!("{} never returned", op.told());
-            examined.undecided.push(what);
-            continue;
-        }
-        let is_late = op.code.ends_with("no answer in time");
-        if is_late && !was_silenced(evidence, op) {
-            examined.violation(op.invoked, format!("{}: the node could have answered", op.told()));
-        }
-    }
-}
-
-fn was_silenced(evidence: &Evidence, op: &Op) -> bool {
-    evidence.faults.iter().any(|fault| {
-        SILENCING.contains(&fault.kind.as_str())
-            && fault.nodes.contains(&(op.node + 1).to_string())
-            && fault.begins <= op.returned
-            && fault.ends >= op.invoked
-    })
-}
-
 fn sizes(evidence: &Evidence, examined: &mut Examined) {
     let mut worst: BTreeMap<(usize, &str), (u64, Nanos)> = BTreeMap::new();
     for footprint in &evidence.footprints {
@@ -217,7 +195,7 @@ mod tests {
     use super::super::tests::examined;
     use super::*;
 
-    fn fault(kind: &str) -> [Value; 2] {
+    pub(super) fn fault(kind: &str) -> [Value; 2] {
         [
             json!({"ev": "fault-begins", "t": 10, "fault": 1, "kind": kind, "lane": "nodes", "nodes": ["1"]}),
             json!({"ev": "fault-ends", "t": 30, "fault": 1, "outcome": "installed"}),
@@ -236,28 +214,33 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_noticed_but_the_databases_own_on_a_broken_disk() {
-        let says = |kind: &str, place: &str| {
-            let lines = fault(kind).map(|line| serde_json::from_value(line).expect("a line"));
-            let mut evidence = Evidence::of_lines(lines.to_vec());
-            let text = format!("panicked: x, panic.place: {place}");
-            evidence.logs = vec![vec![crate::cluster::log::Written { at: 20, life: 1, text }]];
-            examine(&evidence).violations.len()
+    fn who_finds_damage_refuses_with_a_code_and_does_not_fall_over() {
+        let says = |code: &Value, signal: &Value| {
+            let died = json!({"ev": "node", "t": 20, "node": 0, "life": "died", "code": code, "signal": signal});
+            examined(examine, &[&fault("bit-flip")[..], &[died]].concat()).len()
         };
-        assert_eq!(says("fsync-error", "/registry/sled-0.34.7/src/x.rs"), 0);
-        assert_eq!(says("slow-link", "/registry/sled-0.34.7/src/x.rs"), 1);
-        assert_eq!(says("fsync-error", "src/battle/host.rs"), 1);
+        assert_eq!(says(&json!(1), &Value::Null), 0);
+        assert_eq!(says(&json!(101), &Value::Null), 1);
+        assert_eq!(says(&Value::Null, &json!(6)), 1);
     }
 
     #[test]
-    fn only_a_node_that_could_not_answer_may_be_late() {
-        let late = [
-            json!({"ev": "invoke", "t": 15, "op": 1, "actor": 1, "node": 0, "f": "verify", "family": "p"}),
-            json!({"ev": "return", "t": 25, "op": 1, "class": "info", "code": "lost: no answer in time"}),
-        ];
-        let says = |kind: &str| examined(examine, &[&fault(kind)[..], &late].concat()).len();
-        assert_eq!(says("pause-any"), 0);
-        assert_eq!(says("leader-in-minority"), 1);
+    fn a_panic_is_noticed_but_the_databases_own_on_a_broken_disk() {
+        let says = |kind: &str, text: &str| {
+            let lines = fault(kind).map(|line| serde_json::from_value(line).expect("a line"));
+            let mut evidence = Evidence::of_lines(lines.to_vec());
+            let text = text.to_owned();
+            evidence.logs = vec![vec![crate::cluster::log::Written { at: 20, life: 1, text }]];
+            examine(&evidence).violations.len()
+        };
+        let of_engine = "panicked: x, panic.place: /registry/sled-0.34.7/src/x.rs";
+        assert_eq!(says("fsync-error", of_engine), 0);
+        assert_eq!(says("disk-full", "the log writer panicked"), 0);
+        assert_eq!(says("slow-link", of_engine), 1);
+        assert_eq!(says("slow-link", "the log writer panicked"), 1);
+        assert_eq!(says("fsync-error", "panicked: x, panic.place: src/battle/host.rs"), 1);
+        assert_eq!(says("bit-flip", of_engine), 0);
+        assert_eq!(says("bit-flip", "panicked: x, panic.place: storage/src/log_store.rs"), 1);
     }
 
     #[test]

@@ -12,6 +12,11 @@ use crate::evidence::ledger::Ledger;
 struct Queue<'a> {
     waiting: BTreeSet<&'a str>,
     sitting: BTreeMap<&'a str, &'a str>,
+    /// Behind a hole nobody knows who sits where, but of those who came back since.
+    is_behind_hole: bool,
+    back: BTreeSet<&'a str>,
+    /// Who came last: if it has a seat, that is said at once.
+    came: Option<&'a str>,
 }
 
 pub(super) fn at_once(evidence: &Evidence, examined: &mut Examined) {
@@ -19,7 +24,7 @@ pub(super) fn at_once(evidence: &Evidence, examined: &mut Examined) {
     let mut queue = Queue::default();
     for (index, told) in &ledger.agreed {
         if ledger.holes.contains(index) {
-            queue = Queue::default();
+            queue = Queue { is_behind_hole: true, ..Queue::default() };
         }
         told.iter().for_each(|said| queue.apply(&said.text));
         if !is_whole(ledger, *index) {
@@ -49,9 +54,18 @@ fn is_whole(ledger: &Ledger, index: u64) -> bool {
 impl<'a> Queue<'a> {
     fn apply(&mut self, text: &'a str) {
         let words: Vec<&str> = text.split(' ').collect();
+        let came = self.came.take();
         match words.as_slice() {
-            ["ticket-added", session] if !self.sitting.contains_key(session) => {
+            ["ticket-added", session] if self.is_free(session) => {
                 self.waiting.insert(session);
+            }
+            ["session-opened", session, ..] => {
+                self.waiting.remove(session);
+                self.back.insert(session);
+                self.came = Some(session);
+            }
+            ["seat-back", room, ..] => {
+                self.sitting.extend(came.map(|session| (session, *room)));
             }
             ["match-found", session, room, ..] | ["seat-bound", room, _, "to", session] => {
                 self.waiting.remove(session);
@@ -61,16 +75,18 @@ impl<'a> Queue<'a> {
                 self.sitting.retain(|_, it| it != room);
             }
             // Its ticket may be gone, or be kept aside for a while.
-            [
-                "ticket-removed" | "session-opened" | "session-closed" | "session-ended",
-                session,
-                ..,
-            ] => {
+            ["ticket-removed" | "session-closed" | "session-ended", session, ..] => {
                 self.waiting.remove(session);
             }
             ["node-counted-out", ..] => self.waiting.clear(),
             _ => {}
         }
+    }
+
+    /// Whether it is sure to sit nowhere.
+    fn is_free(&self, session: &str) -> bool {
+        let is_known = !self.is_behind_hole || self.back.contains(session);
+        is_known && !self.sitting.contains_key(session)
     }
 }
 
@@ -110,5 +126,27 @@ mod tests {
         assert_eq!(violations(&[ann, lost, ADDED, later]), 0, "it may be kept aside");
         let again: &[&str] = &["ticket-added cid:1", "ticket-added ann:1"];
         assert_eq!(violations(&[ann, MATCHED, again, later]), 0, "she still sits in a battle");
+    }
+    #[test]
+    fn who_sits_is_not_known_behind_a_hole_until_he_comes_back() {
+        let cut = |later: &[&str]| {
+            let before = line(1, 1, "input x #1 tick");
+            let told = later.iter().map(|text| line(2, 5, text));
+            let log = std::iter::once(before).chain(told).chain([line(2, 6, "input x #9 tick")]);
+            let mut evidence = Evidence { logs: vec![log.collect()], ..Evidence::default() };
+            evidence.understand();
+            let mut examined = Examined::default();
+            at_once(&evidence, &mut examined);
+            examined.violations.len()
+        };
+        let (ann, bob) = ("session-opened ann:1 s at n1", "session-opened bob:1 s at n1");
+        let joined = ["ticket-added ann:1", "ticket-added bob:1"];
+        assert_eq!(cut(&joined), 0, "both may sit somewhere");
+        assert_eq!(cut(&[ann, bob, joined[0], joined[1]]), 1, "both sit nowhere");
+        assert_eq!(
+            cut(&[ann, "seat-back r A", bob, joined[0], joined[1]]),
+            0,
+            "she is back in a battle"
+        );
     }
 }

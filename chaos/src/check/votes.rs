@@ -12,7 +12,12 @@ pub(super) fn found_again(evidence: &Evidence, examined: &mut Examined) {
         for line in log.iter().filter(|line| line.text.contains(OPENED)) {
             let Ok(said) = serde_json::from_str::<serde_json::Value>(&line.text) else { continue };
             let found = said["raft.vote_term"].as_u64().unwrap_or_default();
-            let before = evidence.samples.iter().filter(|(at, of, _)| *of == node && *at < line.at);
+            // A wiped folder has no votes to remember.
+            let since = evidence.wiped(node, line.at).map_or(0, |(at, _)| at);
+            let before = evidence
+                .samples
+                .iter()
+                .filter(|(at, of, _)| *of == node && (since..line.at).contains(at));
             let Some(term) = before.map(|(.., status)| status.vote.term).max() else { continue };
             examined.item();
             if found < term {

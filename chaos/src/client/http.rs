@@ -12,6 +12,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::cluster::host::client_address;
+
 /// Largest answer that is read.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -126,7 +128,7 @@ pub(crate) async fn connect(to: SocketAddr, from: Ipv4Addr) -> std::io::Result<T
     let socket = TcpSocket::new_v4()?;
     // Many connections go, one after the other: their ports may be used again for another peer.
     socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from((from, 0)))?;
+    socket.bind(SocketAddr::from((client_address(from, to), 0)))?;
     socket.set_nodelay(true)?;
     socket.connect(to).await
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::stream::{BoxStream, SplitSink};
 use futures::{SinkExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -18,8 +19,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::frames::{self, Frame};
 use super::http;
+use super::npm::{Line, Npm};
 
-type Stream = WebSocketStream<TcpStream>;
+/// What is heard, frame by frame; an error is the end, and says why.
+type Heard = BoxStream<'static, Result<String, String>>;
 
 /// Frames that wait to be sent.
 const UNSENT_MAX: usize = 64;
@@ -34,6 +37,8 @@ pub(crate) struct Dial {
     pub(crate) player: String,
     pub(crate) session: String,
     pub(crate) token: Option<String>,
+    /// The client to do it with, if it is the official one.
+    pub(crate) npm: Option<Npm>,
 }
 
 /// Why somebody is not connected.
@@ -87,43 +92,37 @@ impl Socket {
     }
 
     async fn open(dial: &Dial) -> Result<Self, NotIn> {
-        let lost = |error: &dyn std::fmt::Display| NotIn::Lost(error.to_string());
-        let stream = http::connect(dial.address, dial.from).await.map_err(|e| lost(&e))?;
-        let url = format!(
-            "ws://{}/socket.io/?playerId={}&sessionId={}&EIO=4&transport=websocket",
-            dial.address, dial.player, dial.session
-        );
-        let opened = tokio_tungstenite::client_async(url, stream).await;
-        let (mut stream, _) = opened.map_err(|e| lost(&e))?;
-        let join = frames::connect(dial.token.as_deref());
-        stream.send(Message::text(join)).await.map_err(|e| lost(&e))?;
+        let (mut mouth, mut heard) = match &dial.npm {
+            Some(npm) => {
+                let (line, heard) = npm.open(dial);
+                (Mouth::Npm(line), heard)
+            }
+            None => open_own(dial).await.map_err(NotIn::Lost)?,
+        };
         loop {
-            let frame = match stream.next().await {
-                Some(Ok(Message::Text(text))) => frames::decode(&text),
-                Some(Ok(_)) => continue,
-                Some(Err(error)) => return Err(lost(&error)),
-                None => return Err(lost(&"closed before an answer")),
+            let Some(frame) = heard.next().await else {
+                return Err(NotIn::Lost("closed before an answer".to_owned()));
             };
-            match frame {
-                Some(Frame::Connected(id)) => return Ok(Self::run(id, stream)),
-                Some(Frame::Refused(text)) => return Err(NotIn::Refused(text)),
-                Some(Frame::Ping) => {
-                    stream.send(Message::text(frames::PONG)).await.map_err(|e| lost(&e))?;
+            match frames::decode(&frame.map_err(NotIn::Lost)?) {
+                Some(Frame::Connected(id)) => {
+                    dial.npm.iter().for_each(Npm::connected);
+                    return Ok(Self::run(id, mouth, heard));
                 }
+                Some(Frame::Refused(text)) => return Err(NotIn::Refused(text)),
+                Some(Frame::Ping) if mouth.say(frames::PONG.to_owned()).await => {}
                 Some(Frame::Open | Frame::Noop) => {}
-                other => return Err(lost(&format!("unexpected: {other:?}"))),
+                other => return Err(NotIn::Lost(format!("unexpected: {other:?}"))),
             }
         }
     }
 
-    fn run(id: String, stream: Stream) -> Self {
-        let (mut sink, source) = stream.split();
+    fn run(id: String, mut mouth: Mouth, source: Heard) -> Self {
         let (out, mut outgoing) = mpsc::channel::<String>(UNSENT_MAX);
         let (heard, events) = mpsc::channel(UNHEARD_MAX);
         let waiting: Waiting = Arc::new(Mutex::new(Some(BTreeMap::new())));
         let writer = tokio::spawn(async move {
             while let Some(text) = outgoing.recv().await {
-                if sink.send(Message::text(text)).await.is_err() {
+                if !mouth.say(text).await {
                     break;
                 }
             }
@@ -193,23 +192,60 @@ fn read_envelope(envelope: &Value) -> Said {
     }
 }
 
+/// Where frames are said.
+enum Mouth {
+    Own(SplitSink<WebSocketStream<TcpStream>, Message>),
+    Npm(Line),
+}
+
+impl Mouth {
+    /// Says a frame; false if the connection is gone.
+    async fn say(&mut self, frame: String) -> bool {
+        match self {
+            Self::Own(sink) => sink.send(Message::text(frame)).await.is_ok(),
+            Self::Npm(line) => line.say(&frame),
+        }
+    }
+}
+
+/// Begins to connect by a websocket of our own.
+async fn open_own(dial: &Dial) -> Result<(Mouth, Heard), String> {
+    let stream = http::connect(dial.address, dial.from).await.map_err(|error| error.to_string())?;
+    let url = format!(
+        "ws://{}/socket.io/?playerId={}&sessionId={}&EIO=4&transport=websocket",
+        dial.address, dial.player, dial.session
+    );
+    let opened = tokio_tungstenite::client_async(url, stream).await;
+    let (stream, _) = opened.map_err(|error| error.to_string())?;
+    let (sink, source) = stream.split();
+    let heard = source.filter_map(|message| {
+        std::future::ready(match message {
+            Ok(Message::Text(text)) => Some(Ok(text.to_string())),
+            Ok(Message::Close(_)) => Some(Err("closed by the server".to_owned())),
+            Ok(_) => None,
+            Err(error) => Some(Err(error.to_string())),
+        })
+    });
+    let mut mouth = Mouth::Own(sink);
+    if mouth.say(frames::connect(dial.token.as_deref())).await {
+        Ok((mouth, heard.boxed()))
+    } else {
+        Err("the connection ended first".to_owned())
+    }
+}
+
 async fn read(
-    mut source: futures::stream::SplitStream<Stream>,
+    mut source: Heard,
     out: mpsc::Sender<String>,
     heard: mpsc::Sender<Event>,
     waiting: Waiting,
 ) {
     let (mut dismissed, mut why) = (false, "the stream ended".to_owned());
-    while let Some(message) = source.next().await {
-        let text = match message {
-            Ok(Message::Text(text)) => text,
-            Ok(Message::Close(_)) => {
-                "closed by the server".clone_into(&mut why);
-                break;
-            }
-            Ok(_) => continue,
-            Err(error) => {
-                why = error.to_string();
+    while let Some(frame) = source.next().await {
+        let text = match frame {
+            Ok(text) => text,
+            Err(end) => {
+                why = end;
                 break;
             }
         };

@@ -24,6 +24,7 @@ pub(crate) fn path(evidence: &Path, place: usize) -> PathBuf {
 /// A log that is being written.
 #[derive(Clone)]
 pub(crate) struct Log {
+    path: PathBuf,
     file: Arc<Mutex<File>>,
     began: Instant,
     /// The last life that has said that it is ready.
@@ -33,8 +34,17 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn make(evidence: &Path, place: usize, began: Instant) -> Result<Self, Broken> {
         std::fs::create_dir_all(evidence.join(FOLDER)).doing("make the folder of logs")?;
-        let file = File::create(path(evidence, place)).doing("make a log")?;
-        Ok(Self { file: Arc::new(Mutex::new(file)), began, ready: watch::Sender::new(0) })
+        let path = path(evidence, place);
+        let file = File::create(&path).doing("make a log")?;
+        Ok(Self { path, file: Arc::new(Mutex::new(file)), began, ready: watch::Sender::new(0) })
+    }
+
+    /// Whether some life has written this.
+    pub(crate) fn says(&self, life: u32, words: &str) -> bool {
+        let text = std::fs::read(&self.path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let mut lines = text.lines().filter_map(parse).filter(|line| line.life == life);
+        lines.any(|line| line.text.contains(words))
     }
 
     /// Reads what a process writes until it ends.

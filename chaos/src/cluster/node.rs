@@ -1,5 +1,6 @@
 //! One server process after another on one data folder, at ports that stay.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -8,18 +9,24 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::disk::Disk;
+use super::clock::Clock;
+use super::containers::Container;
+use super::disk::{Disk, empty};
+use super::host::Host;
 use super::log::Log;
 use super::ports::Port;
 use super::process::{Process, footprint};
 use crate::broken::{Broken, Doing as _};
 
+/// Where a node in a container serves clients.
+const INSIDE_PORT: u16 = 8102;
 /// Longest wait until a started node is ready; alone it waits for others.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a node is started, whichever of its lives it is.
 pub(crate) struct Place {
     pub(crate) binary: PathBuf,
+    pub(crate) host: Host,
     pub(crate) http: Port,
     pub(crate) peers: Port,
     pub(crate) folder: PathBuf,
@@ -31,28 +38,54 @@ pub(crate) struct Node {
     place: Place,
     log: Log,
     disk: Option<Disk>,
+    clock: Option<Clock>,
     life: u32,
     process: Option<Process>,
     readers: Vec<JoinHandle<()>>,
 }
 
 impl Node {
-    pub(crate) fn new(place: Place, log: Log, disk: Option<Disk>) -> Self {
-        Self { place, log, disk, life: 0, process: None, readers: Vec::new() }
+    pub(crate) fn new(place: Place, log: Log, disk: Option<Disk>, clock: Option<Clock>) -> Self {
+        Self { place, log, disk, clock, life: 0, process: None, readers: Vec::new() }
     }
 
     /// Where clients reach it.
     pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.place.http.number))
+        let port = self.place.host.as_container().map_or(self.place.http.number, |_| INSIDE_PORT);
+        SocketAddr::from((self.place.host.address, port))
+    }
+
+    /// Its container, if it is in one.
+    pub(crate) fn container(&self) -> Option<Container> {
+        self.place.host.as_container().cloned()
     }
 
     pub(crate) fn folder(&self) -> &Path {
         &self.place.folder
     }
 
+    /// Its folder is wiped, and it is started with these settings instead of those of the same names.
+    pub(crate) fn is_wiped(&mut self, settings: &[(&str, String)]) -> Result<(), Broken> {
+        empty(&self.place.folder).doing("wipe a node's folder")?;
+        if let Some(disk) = &self.disk {
+            disk.forget(&self.place.folder)?;
+        }
+        for (name, value) in &mut self.place.env {
+            if let Some((_, new)) = settings.iter().find(|(of, _)| of == name) {
+                value.clone_from(new);
+            }
+        }
+        Ok(())
+    }
+
     /// Which of its lives this is; the first is 1.
     pub(crate) fn life(&self) -> u32 {
         self.life
+    }
+
+    /// Whether it has said this in its present or last life.
+    pub(crate) fn has_said(&self, words: &str) -> bool {
+        self.log.says(self.life, words)
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {
@@ -64,21 +97,23 @@ impl Node {
         if self.process.is_some() {
             return Err(Broken::new("start a node", "it is running"));
         }
-        let Place { binary, http, peers, folder, env } = &self.place;
+        let Place { binary, host, http, peers, folder, env } = &self.place;
         let mut command = Command::new(binary);
         command
-            .args(["run", "--port", &http.number.to_string(), "--bind-host", "127.0.0.1"])
-            .args(["--peer-bind", &peers.address(), "--data-dir"])
+            .args(["run", "--port", &http.number.to_string(), "--bind-host"])
+            .args([host.address.to_string(), "--peer-bind".to_owned()])
+            .args([format!("{}:{}", host.address, peers.number), "--data-dir".to_owned()])
             .arg(folder)
             .current_dir(folder)
             .env_clear()
-            .envs(env.iter().map(|(name, value)| (name, value)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        if let Some(disk) = &self.disk {
-            command.envs(disk.env(folder));
-        }
+            .envs(env.iter().map(|(name, value)| (name, value)));
+        let disk = self.disk.iter().flat_map(|disk| disk.env(folder));
+        let clock = self.clock.iter().flat_map(Clock::env);
+        command.envs(joined(disk.chain(clock).chain(host.env())));
+        let mut command = host.inside(command);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let (process, streams) = Process::start(command).doing("start the server")?;
+        let process = process.within(host.as_container());
         self.life += 1;
         let (log, life) = (&self.log, self.life);
         self.readers = streams.out.map(|out| log.follow(life, "out", out)).into_iter().collect();
@@ -161,8 +196,17 @@ impl Node {
         self.disk.as_ref()
     }
 
+    /// Its clock, where it has one that can be set.
+    pub(crate) fn clock(&self) -> Option<&Clock> {
+        self.clock.as_ref()
+    }
+
     /// Resident memory in KiB and open files.
     pub(crate) fn footprint(&self) -> Option<(u64, u64)> {
+        if self.container().is_some() {
+            // Only the engine's namespace knows its process.
+            return None;
+        }
         footprint(self.pid()?)
     }
 
@@ -176,4 +220,15 @@ impl Node {
             let _ = reader.join();
         }
     }
+}
+
+/// What is preloaded by several is a list.
+fn joined(parts: impl Iterator<Item = (&'static str, PathBuf)>) -> BTreeMap<&'static str, PathBuf> {
+    let mut env: BTreeMap<_, PathBuf> = BTreeMap::new();
+    for (name, value) in parts {
+        let before = env.get(name);
+        let both = before.map(|first| format!("{}:{}", first.display(), value.display()));
+        env.insert(name, both.map_or(value, PathBuf::from));
+    }
+    env
 }

@@ -8,17 +8,24 @@ use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::containers::Container;
+use crate::broken::Broken;
+
 /// Pause between two looks at whether a process has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Longest wait for the companion of a container that was killed.
+const COMPANION_PATIENCE: Duration = Duration::from_secs(10);
 const GUARD: &str = "read -r _; kill -s KILL -- \"-$0\"";
 
 /// A started process; killed and reaped when this is dropped.
 pub(crate) struct Process {
     child: Child,
+    /// Where the process really is, of which the child is only the companion.
+    container: Option<Container>,
     guard: Child,
     ended: Option<ExitStatus>,
 }
@@ -50,7 +57,13 @@ impl Process {
             }
         };
         let streams = Streams { out: child.stdout.take(), err: child.stderr.take() };
-        Ok((Self { child, guard, ended: None }, streams))
+        Ok((Self { child, container: None, guard, ended: None }, streams))
+    }
+
+    /// The same as the companion of a container: signals go there.
+    pub(crate) fn within(mut self, container: Option<&Container>) -> Self {
+        self.container = container.cloned();
+        self
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -61,6 +74,10 @@ impl Process {
     pub(crate) fn signal(&mut self, signal: Signal) -> io::Result<()> {
         if self.has_ended().is_some() {
             return Err(io::ErrorKind::NotFound.into());
+        }
+        if let Some(container) = &self.container {
+            return tokio::task::block_in_place(|| told(container, signal))
+                .map_err(io::Error::other);
         }
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
@@ -83,6 +100,22 @@ impl Process {
         if let Some(status) = self.has_ended() {
             return Ok(status);
         }
+        let Some(container) = &self.container else {
+            return self.end();
+        };
+        // Whatever holds the container, it is not there any more in a moment.
+        let ends = container.signal("KILL").is_ok();
+        let began = Instant::now();
+        while ends && began.elapsed() < COMPANION_PATIENCE {
+            if let Some(status) = self.has_ended() {
+                return Ok(status);
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        self.end()
+    }
+
+    fn end(&mut self) -> io::Result<ExitStatus> {
         self.child.kill()?;
         // The guard must be gone before the id it would kill is free again.
         self.stand_down();
@@ -106,7 +139,10 @@ impl Process {
 
     /// Whether the kernel has really stopped it (SIGSTOP takes effect a moment later).
     pub(crate) fn is_stopped(&self) -> bool {
-        state(self.child.id()) == Some('T')
+        match &self.container {
+            Some(container) => container.is_paused(),
+            None => state(self.child.id()) == Some('T'),
+        }
     }
 
     fn stand_down(&mut self) {
@@ -119,6 +155,15 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.kill();
         self.stand_down();
+    }
+}
+
+fn told(container: &Container, signal: Signal) -> Result<(), Broken> {
+    match signal {
+        Signal::STOP => container.pause(true),
+        Signal::CONT => container.pause(false),
+        Signal::TERM => container.signal("TERM"),
+        _ => container.signal("KILL"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A real Redis of the run's own: a port of this machine, nothing kept over its death.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, FromRedisValue};
 use rustix::process::Signal;
 
+use super::host::Host;
 use super::ports::Port;
 use super::process::Process;
 use crate::broken::{Broken, Doing as _};
@@ -19,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const START_PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const PROGRAM: &str = "redis-server";
+/// Without one it would take nobody from elsewhere.
+pub(crate) const PASSWORD: &str = "letters4AND5digits";
+/// Where it listens in a container.
+const INSIDE_PORT: u16 = 6379;
 
 /// Whether it is installed here.
 pub(crate) fn is_installed() -> bool {
@@ -27,6 +33,7 @@ pub(crate) fn is_installed() -> bool {
 }
 
 pub(crate) struct Redis {
+    host: Host,
     port: Port,
     log: std::path::PathBuf,
     process: Option<Process>,
@@ -34,15 +41,16 @@ pub(crate) struct Redis {
 
 impl Redis {
     /// Starts one whose log is in this folder.
-    pub(crate) async fn start(folder: &Path) -> Result<Self, Broken> {
+    pub(crate) async fn start(folder: &Path, port: Port, host: Host) -> Result<Self, Broken> {
         let log = folder.join("redis.log");
-        let mut redis = Self { port: Port::take()?, log, process: None };
+        let mut redis = Self { host, port, log, process: None };
         redis.start_again().await?;
         Ok(redis)
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port.number
+    pub(crate) fn address(&self) -> SocketAddr {
+        let port = self.host.as_container().map_or(self.port.number, |_| INSIDE_PORT);
+        SocketAddr::from((self.host.address, port))
     }
 
     /// Starts it, empty, and waits until it answers.
@@ -50,11 +58,13 @@ impl Redis {
         let log = File::options().create(true).append(true).open(&self.log);
         let mut command = Command::new(PROGRAM);
         command
-            .args(["--port", &self.port.number.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", "no", "--maxmemory-policy", "noeviction"])
-            .stdout(log.doing("make the log of Redis")?)
-            .stderr(Stdio::null());
-        self.process = Some(Process::start(command).doing("start redis-server")?.0);
+            .args(["--port", &self.port.number.to_string(), "--bind"])
+            .args([&self.host.address.to_string(), "--requirepass", PASSWORD, "--save", ""])
+            .args(["--appendonly", "no", "--maxmemory-policy", "noeviction"]);
+        let mut command = self.host.inside(command);
+        command.stdout(log.doing("make the log of Redis")?).stderr(Stdio::null());
+        let process = Process::start(command).doing("start redis-server")?.0;
+        self.process = Some(process.within(self.host.as_container()));
         let answers = async {
             while self.ask::<String>(&redis::cmd("PING")).await.is_err() {
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -79,14 +89,17 @@ impl Redis {
 
     /// What it says to a command, asked from beside the cluster.
     pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Broken> {
-        ask(self.port.number, command).await
+        ask(self.address(), command).await
     }
 }
 
-/// What the Redis at this port says to a command.
-pub(crate) async fn ask<T: FromRedisValue>(port: u16, command: &Cmd) -> Result<T, Broken> {
+/// What the Redis at this address says to a command.
+pub(crate) async fn ask<T: FromRedisValue>(
+    address: SocketAddr,
+    command: &Cmd,
+) -> Result<T, Broken> {
     let asking = async {
-        let client = Client::open(format!("redis://127.0.0.1:{port}"))?;
+        let client = Client::open(format!("redis://:{PASSWORD}@{address}"))?;
         let mut connection: MultiplexedConnection =
             client.get_multiplexed_async_connection().await?;
         command.query_async(&mut connection).await

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::cluster::log::Written;
 use crate::history::Nanos;
+use crate::times;
 
 /// One effect of an entry, as a node told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,20 +53,25 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Reads the logs of all nodes.
-    pub(crate) fn read(logs: &[Vec<Written>]) -> Self {
+    /// Reads the logs of all nodes, whose clocks are right or not.
+    pub(crate) fn read(logs: &[Vec<Written>], clocks_are_right: bool) -> Self {
         let mut ledger = Self::default();
         for (node, log) in logs.iter().enumerate() {
-            ledger.read_node(node, log);
+            ledger.read_node(node, log, clocks_are_right);
         }
         ledger.agree();
         ledger
     }
 
-    fn read_node(&mut self, node: usize, log: &[Written]) {
+    fn read_node(&mut self, node: usize, log: &[Written], clocks_are_right: bool) {
         let mut account = Account { node, ..Account::default() };
-        for line in log {
-            let Ok(said) = serde_json::from_str::<Value>(&line.text) else { continue };
+        let said: Vec<(&Written, Value)> = log
+            .iter()
+            .filter_map(|line| Some((line, serde_json::from_str(&line.text).ok()?)))
+            .collect();
+        let read = || said.iter().map(|(line, _)| line.at).collect();
+        let times = if clocks_are_right { written(&said) } else { read() };
+        for ((line, said), at) in said.iter().zip(times) {
             let message = said["message"].as_str().unwrap_or_default();
             let is_seam = line.life != account.life || message.starts_with("effects were skipped");
             if is_seam {
@@ -75,8 +81,8 @@ impl Ledger {
             match said["target"].as_str() {
                 Some("transcript") => {
                     let Some(index) = said["raft.index"].as_u64() else { continue };
-                    let first = self.first_told.entry(index).or_insert(line.at);
-                    *first = line.at.min(*first);
+                    let first = self.first_told.entry(index).or_insert(at);
+                    *first = at.min(*first);
                     account.entries.entry(index).or_default().push(Said {
                         term: said["span"]["raft.term"].as_u64().unwrap_or_default(),
                         request: said["span"]["request.id"].as_str().unwrap_or_default().to_owned(),
@@ -86,7 +92,7 @@ impl Ledger {
                 Some("serverv2::gateway") if message == "an event becomes a proposal" => {
                     let text = |key: &str| said[key].as_str().unwrap_or_default().to_owned();
                     let proposal =
-                        Proposal { at: line.at, request: text("request.id"), event: text("event") };
+                        Proposal { at, request: text("request.id"), event: text("event") };
                     self.proposals.entry(text("socket.id")).or_default().push(proposal);
                 }
                 _ => {}
@@ -110,22 +116,46 @@ impl Ledger {
                 }
             }
         }
+        // Whoever dies while he tells of an entry does not tell all of it. If nobody has told more, nothing is known.
+        let is_whole = |index: &u64| {
+            self.accounts.iter().any(|account| {
+                let last = account.entries.last_key_value().map(|(last, _)| last);
+                account.entries.contains_key(index) && last != Some(index)
+            })
+        };
+        let newest = self.agreed.last_key_value().map(|(last, _)| *last);
+        self.agreed.retain(|index, _| Some(*index) == newest || is_whole(index));
         for (index, told) in &self.agreed {
             for said in told {
                 self.index_of.entry(said.request.clone()).or_insert(*index);
             }
         }
-        let mut spans: Vec<(u64, u64)> = self.accounts.iter().filter_map(Account::span).collect();
+        let is_told = |index: &u64| self.agreed.contains_key(index);
+        let told =
+            |(first, last): (u64, u64)| (first, if is_told(&last) { last } else { last - 1 });
+        let spans = self.accounts.iter().filter_map(Account::span);
+        let mut spans: Vec<(u64, u64)> = spans.map(told).collect();
         spans.sort_unstable();
-        let mut covered = 0;
+        let mut covered = None;
         for (first, last) in spans {
             // The end of an account is where its node died: what stood behind it may be missing.
-            if first > covered && covered > 0 {
+            if covered.is_some_and(|covered| first > covered) {
                 self.holes.push(first);
             }
-            covered = covered.max(last);
+            covered = covered.max(Some(last));
         }
     }
+}
+
+/// When each line was written: between a container and its reader there is an engine, which takes its time.
+fn written(lines: &[(&Written, Value)]) -> Vec<Nanos> {
+    let lives = lines.chunk_by(|(before, _), (after, _)| before.life == after.life);
+    let of_life = |life: &[(&Written, Value)]| {
+        let own = |said: &Value| times::since_epoch(said["timestamp"].as_str()?);
+        let told: Vec<_> = life.iter().map(|(line, said)| (line.at, own(said))).collect();
+        times::written(&told)
+    };
+    lives.flat_map(of_life).collect()
 }
 
 impl Account {
@@ -154,18 +184,33 @@ pub(crate) mod tests {
         let skipped =
             Written { at: 5, life: 1, text: r#"{"message":"effects were skipped: x"}"#.into() };
         let log = vec![line(1, 1, "a"), line(1, 2, "b"), skipped, line(1, 9, "c"), line(2, 9, "c")];
-        let ledger = Ledger::read(&[log]);
+        let ledger = Ledger::read(&[log], true);
         let spans: Vec<_> = ledger.accounts.iter().filter_map(Account::span).collect();
         assert_eq!(spans, [(1, 2), (9, 9), (9, 9)]);
         assert_eq!(ledger.holes, [9]);
     }
 
     #[test]
+    fn an_entry_that_nobody_lived_to_tell_of_wholly_is_none() {
+        let cut =
+            |node: &str| vec![line(1, 1, "a"), line(1, 2, node), line(2, 5, "c"), line(2, 6, "d")];
+        let ledger = Ledger::read(&[cut("b"), cut("b")], true);
+        assert_eq!(ledger.agreed.keys().copied().collect::<Vec<_>>(), [1, 5, 6]);
+        assert_eq!(ledger.holes, [5]);
+        let whole = vec![line(1, 1, "a"), line(1, 2, "b"), line(1, 3, "x"), line(1, 5, "c")];
+        let ledger = Ledger::read(&[cut("b"), whole], true);
+        assert_eq!(ledger.agreed.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 5, 6]);
+    }
+
+    #[test]
     fn what_one_node_missed_another_one_tells() {
-        let ledger = Ledger::read(&[
-            vec![line(1, 1, "a"), line(2, 9, "d")],
-            vec![line(1, 1, "a"), line(1, 4, "b"), line(1, 4, "c"), line(1, 9, "d")],
-        ]);
+        let ledger = Ledger::read(
+            &[
+                vec![line(1, 1, "a"), line(2, 9, "d")],
+                vec![line(1, 1, "a"), line(1, 4, "b"), line(1, 4, "c"), line(1, 9, "d")],
+            ],
+            true,
+        );
         assert_eq!(ledger.holes, [0_u64; 0]);
         assert_eq!(ledger.agreed[&4].len(), 2);
         assert_eq!(ledger.index_of["r4"], 4);

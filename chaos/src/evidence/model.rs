@@ -234,7 +234,7 @@ mod tests {
         let numbered = (1..).zip(entries);
         let log =
             numbered.flat_map(|(index, texts)| texts.iter().map(move |it| line(1, index, it)));
-        let ledger = Ledger::read(&[log.collect()]);
+        let ledger = Ledger::read(&[log.collect()], true);
         Replay::of(&ledger).breaches.into_iter().map(|breach| breach.rule).collect()
     }
 
@@ -272,7 +272,7 @@ mod tests {
     fn what_may_have_happened_in_a_hole_is_no_breach() {
         let log = vec![line(1, 1, "ticket-added ann:1"), line(2, 9, "input r #7 tick")];
         let more = vec![line(2, 10, "input r #8 tick"), line(2, 11, "input r #8 tick")];
-        let ledger = Ledger::read(&[log.into_iter().chain(more).collect()]);
+        let ledger = Ledger::read(&[log.into_iter().chain(more).collect()], true);
         let breaches = Replay::of(&ledger).breaches;
         let rules: Vec<_> = breaches.iter().map(|breach| (breach.rule, breach.index)).collect();
         assert_eq!(rules, [(Rule::InputsDense, 11)], "what is said afterwards counts again");

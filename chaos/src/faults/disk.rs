@@ -8,12 +8,12 @@ use crate::broken::{Broken, Doing as _};
 use crate::client::Http;
 use crate::cluster::disk::Condition;
 
-const SLOW_MS: u32 = 200;
+pub(super) const SLOW_MS: u32 = 200;
 /// What a sync must have taken on average for the slow disk to count.
 const SLOW_SEEN: f64 = 0.1;
 /// Longest wait for the end of a node whose disk fails.
 const DEATH_PATIENCE: Duration = Duration::from_secs(15);
-const NONE: &str = "the nodes' disks can't fail here";
+pub(super) const NONE: &str = "the nodes' disks can't fail here";
 /// Longest wait for a node's numbers: its disk is slow.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -111,7 +111,7 @@ async fn roll_back(strike: &Strike<'_>, at: usize) -> Result<usize, Broken> {
     undone.doing("undo what was not synced")
 }
 
-async fn becomes(strike: &Strike<'_>, at: usize, condition: Condition) -> bool {
+pub(super) async fn becomes(strike: &Strike<'_>, at: usize, condition: Condition) -> bool {
     let node = strike.cluster.node(at).await;
     node.disk().map(|disk| disk.becomes(condition)).is_some()
 }

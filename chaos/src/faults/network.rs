@@ -7,11 +7,17 @@ use super::{Kind, Outcome, Strike};
 use crate::broken::Broken;
 use crate::cluster::links::{Condition, End, Way, both};
 
-const CUT: Condition =
-    Condition { cut: true, delay: Duration::ZERO, jitter: Duration::ZERO, bytes_per_second: None };
+const CUT: Condition = Condition {
+    cut: true,
+    delay: Duration::ZERO,
+    jitter: Duration::ZERO,
+    bytes_per_second: None,
+    loss_percent: 0,
+};
 const LATE: Duration = Duration::from_millis(50);
 /// 64 kbit.
 const NARROW_BYTES: u64 = 8_000;
+const LOST_PERCENT: u8 = 20;
 const FLAP: Duration = Duration::from_millis(200);
 
 /// One condition on some ways, for as long as the strike lasts.
@@ -21,6 +27,7 @@ pub(super) async fn weather(strike: &mut Strike<'_>) -> Result<Outcome, Broken> 
     let follower = (leader + 1 + any(strike) % (size - 1)) % size;
     let late = Condition { delay: LATE, jitter: LATE, ..Condition::default() };
     let narrow = Condition { bytes_per_second: Some(NARROW_BYTES), ..Condition::default() };
+    let lossy = Condition { loss_percent: LOST_PERCENT, ..Condition::default() };
     let (whom, ways, condition) = match strike.kind {
         Kind::LeaderInMinority => (vec![leader], around(strike, leader), CUT),
         Kind::LeaderInMajority => (vec![follower], around(strike, follower), CUT),
@@ -38,6 +45,7 @@ pub(super) async fn weather(strike: &mut Strike<'_>) -> Result<Outcome, Broken> 
             (vec![leader, follower], ways.to_vec(), CUT)
         }
         Kind::NarrowLink => (vec![follower], around(strike, follower), narrow),
+        Kind::Loss => (vec![leader], around(strike, leader), lossy),
         _ => (vec![leader], around(strike, leader), late),
     };
     strike.begins(&whom);
@@ -47,6 +55,20 @@ pub(super) async fn weather(strike: &mut Strike<'_>) -> Result<Outcome, Broken> 
     strike.cluster.links.heal(ways.iter().copied());
     let hindered = strike.cluster.links.hindered(&ways) > before;
     Ok(Outcome::unless(hindered, "nothing was sent on these ways"))
+}
+
+/// Takes a container off its network, and puts it back.
+pub(super) async fn disconnect(strike: &mut Strike<'_>) -> Result<Outcome, Broken> {
+    let victim = any(strike);
+    let Some(container) = strike.cluster.node(victim).await.container() else {
+        return Ok(Outcome::skipped("it is in no container"));
+    };
+    strike.begins(&[victim]);
+    tokio::task::block_in_place(|| container.disconnect())?;
+    let is_away = strike.cluster.status(victim).await.is_none();
+    strike.hold().await;
+    tokio::task::block_in_place(|| container.connect())?;
+    Ok(Outcome::unless(is_away, "it could still be reached"))
 }
 
 /// Cuts and heals the leader's ways again and again.

@@ -21,7 +21,7 @@ pub(super) async fn kill_one(strike: &mut Strike<'_>) -> Result<Outcome, Broken>
     let killed = strike.cluster.kill(victim).await;
     strike.hold().await;
     let back = strike.restart(&[victim]).await;
-    let leads = !wants_leader || led == u64::try_from(victim + 1).ok();
+    let leads = !wants_leader || led == Some(strike.cluster.id(victim));
     Ok(if !leads {
         Outcome::indeterminate("it did not lead any more")
     } else {

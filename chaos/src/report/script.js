@@ -15,7 +15,7 @@ at("verdict").textContent = verdict;
 at("verdict").className = verdict;
 at("title").textContent = `seed ${data.seed}, ${data.nodes} nodes, ${round(data.seconds)} s`;
 document.title = `${verdict}: seed ${data.seed}`;
-at("about").append(`${data.version || "server"} · again: `, make("code", data.again));
+at("about").append(`${data.version || "server"} · ${data.npm} players by socket.io-client · again: `, make("code", data.again));
 const kinds = Object.values(data.measures.kinds);
 const sum = name => kinds.reduce((all, kind) => all + kind[name], 0);
 const gaps = data.measures.gaps.filter(gap => gap.outcome.outcome === "installed").map(gap => gap.gap_ms);

@@ -98,7 +98,7 @@ fn standing(evidence: &Evidence, node: usize) -> Vec<(f64, u64, bool, bool)> {
     let of_node = evidence.samples.iter().filter(|(_, of, _)| *of == node);
     let mut standing: Vec<(f64, u64, bool, bool)> = Vec::new();
     for (at, _, status) in of_node {
-        let leads = status.leader == u64::try_from(node + 1).ok();
+        let leads = status.leader == Some(evidence.id_at(node, *at));
         let now = (status.term, leads, status.leader.is_some());
         if standing.last().is_none_or(|(_, term, leads, led)| (*term, *leads, *led) != now) {
             standing.push((seconds(*at), now.0, now.1, now.2));

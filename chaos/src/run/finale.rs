@@ -175,7 +175,7 @@ async fn is_known(world: &World, phase: &str, node: usize, player: String) {
 
 /// Compares what Redis shows with what there is: nobody is queued, no battle goes on.
 async fn mirror(world: &World) {
-    let Some(port) = world.cluster.redis_port else { return };
+    let Some(address) = world.cluster.redis_address else { return };
     let began = Instant::now();
     let members = {
         let mut command = ::redis::cmd("SMEMBERS");
@@ -188,8 +188,8 @@ async fn mirror(world: &World) {
         command
     };
     loop {
-        let queued = redis::ask::<Vec<String>>(port, &members).await;
-        let applied = redis::ask::<Option<u64>>(port, &index).await;
+        let queued = redis::ask::<Vec<String>>(address, &members).await;
+        let applied = redis::ask::<Option<u64>>(address, &index).await;
         let status = world.cluster.status(0).await.map(|status| status.applied_index);
         let queue = Http::get(world.cluster.address(0), "/cluster/status").send(PATIENCE).await;
         let queue = queue.ok().and_then(|it| it.body["stats"]["matchmaking"]["queueSize"].as_u64());

@@ -34,6 +34,8 @@ pub(crate) struct Temper {
     pub(crate) cancels: f64,
     pub(crate) leaves_and_returns: f64,
     pub(crate) retries: f64,
+    /// Chooses once more while the opponent has not chosen, or perhaps just has.
+    pub(crate) changes_mind: f64,
     pub(crate) surrenders: f64,
     /// Time to think before a choice, milliseconds.
     pub(crate) thinks_ms: (u64, u64),
@@ -47,9 +49,15 @@ impl Temper {
             cancels: 0.15,
             leaves_and_returns: 0.04,
             retries: 0.2,
+            changes_mind: 0.2,
             surrenders: 0.1,
             thinks_ms: (20, 120),
         }
+    }
+
+    /// Can't decide, and gives up soon: many choices are on their way when a battle ends.
+    pub(crate) fn wavering() -> Self {
+        Self { changes_mind: 0.8, surrenders: 0.4, ..Self::lively() }
     }
 
     /// Plays to the end.
@@ -59,6 +67,7 @@ impl Temper {
             cancels: 0.0,
             leaves_and_returns: 0.0,
             retries: 0.0,
+            changes_mind: 0.0,
             surrenders: 0.15,
             thinks_ms: (1, 10),
         }
@@ -93,14 +102,14 @@ pub(crate) struct Fighter {
 }
 
 /// Matches until the run ends.
-pub(super) async fn go_on(mut hand: Hand) {
+pub(super) async fn go_on(mut hand: Hand, temper: Temper) {
     while !hand.world.is_stopping() {
         let Some(guest) = hand.guest().await else { continue };
         for _ in 0..hand.rng.random_range(SESSIONS) {
             if hand.world.is_stopping() {
                 return;
             }
-            let mut fighter = Fighter::new(hand, guest.clone(), Temper::lively());
+            let mut fighter = Fighter::new(hand, guest.clone(), temper);
             fighter.fight().await;
             hand = fighter.close().await;
         }
@@ -136,11 +145,22 @@ impl Fighter {
     pub(crate) async fn fight(&mut self) -> End {
         let began = Instant::now();
         loop {
-            if self.hand.world.is_stopping() && self.room.is_none() {
+            let is_leaving = self.hand.world.is_stopping() && self.room.is_none();
+            if is_leaving && !self.queued {
                 return End::Stopped;
             }
             if self.socket.is_none() && !self.come_back().await {
                 return End::Stopped;
+            }
+            if is_leaving {
+                // Whoever went without a word could be matched all the same, and his opponent would wait for him.
+                if self.queued && self.room.is_none() {
+                    self.cancel().await;
+                    if self.look_back().await {
+                        return End::Stopped;
+                    }
+                }
+                continue;
             }
             if self.room.is_none() && !self.queued {
                 self.queue().await;
@@ -201,6 +221,7 @@ impl Fighter {
             player: self.guest.player.clone(),
             session: self.session.clone(),
             token: Some(self.guest.access.clone()),
+            npm: self.hand.npm.clone(),
         };
         let call =
             Call::Connect { player: self.guest.player.clone(), session: self.session.clone() };
@@ -244,7 +265,7 @@ impl Fighter {
         if done.class == Class::Info {
             // The same request through another node, if this one is gone.
             self.hand.again().await;
-            if self.socket_is_gone() {
+            if self.socket_is_gone().await || self.room.is_some() {
                 return;
             }
             self.join(&request).await;
@@ -317,6 +338,9 @@ impl Fighter {
         let Some(event) = event else {
             if self.room.is_some() {
                 self.choose_if_asked().await;
+            } else {
+                // Only a sign of life: who is matched is told so, and need not find out by asking.
+                self.state().await;
             }
             return;
         };
@@ -360,12 +384,10 @@ impl Fighter {
         (self.guest.player.clone(), self.session.clone())
     }
 
-    fn socket_is_gone(&mut self) -> bool {
+    /// Takes what has been heard meanwhile: that may be the end of the connection, or a match.
+    async fn socket_is_gone(&mut self) -> bool {
         while let Some(event) = self.socket.as_mut().and_then(Socket::heard) {
-            if let Event::Gone { dismissed, why } = event {
-                self.note(Heard::Gone { dismissed, why });
-                self.socket = None;
-            }
+            self.handle(Some(event)).await;
         }
         self.socket.is_none()
     }

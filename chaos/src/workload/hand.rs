@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::World;
-use crate::client::{Answer, Dial, Http, NoAnswer, NotIn, Said, Socket};
+use crate::client::{Answer, Dial, Http, NoAnswer, NotIn, Npm, Said, Socket};
 use crate::history::{Actor, Call, Class, Line, OpId};
 
 /// Longest wait for an answer over HTTP: what takes longer is not known to have happened.
@@ -68,13 +68,15 @@ pub(crate) struct Hand {
     pub(crate) rng: ChaCha8Rng,
     /// An address of this machine that only this actor uses.
     pub(crate) from: Ipv4Addr,
+    /// The client of its sockets, if it is the official one.
+    pub(crate) npm: Option<Npm>,
 }
 
 impl Hand {
     pub(crate) fn new(world: &World, actor: Actor) -> Self {
         let [_, _, high, low] = actor.to_be_bytes();
         let from = Ipv4Addr::new(127, 1, high, low);
-        Self { world: world.clone(), actor, rng: world.rng(actor), from }
+        Self { world: world.clone(), actor, rng: world.rng(actor), from, npm: None }
     }
 
     /// Any node.

@@ -62,6 +62,7 @@ async fn enter(hand: &Hand, node: usize, guest: &Guest) {
         player: guest.player.clone(),
         session: format!("door-{}", hand.actor),
         token: Some(guest.access.clone()),
+        npm: None,
     };
     let call = Call::Enter { family: guest.player.clone() };
     let (_, socket) = hand

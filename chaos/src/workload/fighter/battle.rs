@@ -89,6 +89,20 @@ impl Fighter {
         if done.is_ok() && self.hand.chance(self.temper.retries) {
             self.submit(&choice, request).await;
         }
+        let mut accepted = done.is_ok();
+        while accepted && self.hand.chance(self.temper.changes_mind) {
+            accepted = self.change_his_mind(&offered).await;
+        }
+    }
+
+    /// Another choice in place of the last one: it may come when the turn, or the battle, is over. False if it was
+    /// not taken.
+    async fn change_his_mind(&mut self, offered: &[Value]) -> bool {
+        let (least, longest) = self.temper.thinks_ms;
+        self.hand.think(least..longest).await;
+        let Some(choice) = self.pick(offered) else { return false };
+        let request = self.hand.request();
+        self.submit(&choice, request).await.is_ok()
     }
 
     fn pick(&mut self, offered: &[Value]) -> Option<Value> {

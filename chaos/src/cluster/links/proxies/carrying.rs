@@ -10,7 +10,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Net, Way};
+use super::super::Way;
+use super::Net;
 
 const PIECE_BYTES: usize = 64 * 1024;
 /// Pieces under way in one direction; beyond that the sender has to wait, as with a full window.
