@@ -251,6 +251,43 @@ fn only_a_build_that_was_asked_for_knows_bugs_to_plant() {
 }
 
 #[test]
+fn no_server_has_anything_of_the_simulation() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect("it is there");
+    // Where it is asked for, it comes into everything that is built together with that.
+    for manifest in
+        ["Cargo.toml", "raft/Cargo.toml", "raft/machine/Cargo.toml", "storage/Cargo.toml"]
+    {
+        let text = read(manifest);
+        let asks = |line: &&str| line.contains("simulation") && !line.starts_with('#');
+        let found: Vec<&str> = text.lines().filter(asks).collect();
+        let declared: &[&str] =
+            if manifest == "raft/Cargo.toml" { &["simulation = []"] } else { &[] };
+        assert_eq!(found, declared, "{manifest}");
+    }
+    let binary = fs::read(env!("CARGO_BIN_EXE_serverv2")).expect("the server is built");
+    let sources = ["simulation/disk.rs", "disk.rs"].map(|file| read(&format!("raft/src/{file}")));
+    for words in ["the disk is gone", "the snapshot is not whole", "a snapshot of another disk"] {
+        assert!(
+            sources.iter().any(|source| source.contains(words)),
+            "the simulation says: {words}"
+        );
+        assert_eq!(memchr::memmem::find(&binary, words.as_bytes()), None, "{words}");
+    }
+}
+
+#[test]
+fn the_simulation_compiles_the_same_library() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect("it is there");
+    let (real, simulated) = (read("raft/Cargo.toml"), read("raft/sim/Cargo.toml"));
+    let dependencies = real.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    for line in dependencies.take_while(|line| !line.is_empty()) {
+        assert!(simulated.lines().any(|other| other == line), "raft/sim/Cargo.toml lacks: {line}");
+    }
+}
+
+#[test]
 fn what_architecture_says_is_shown_by_a_test_is() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("it is there");

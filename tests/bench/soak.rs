@@ -76,7 +76,7 @@ async fn main() {
     println!("{seconds} s, seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let restless = |_, options: Options| {
-        let options = options.env("RAFT_SNAPSHOT_ENTRIES", SNAPSHOT_ENTRIES).may_panic();
+        let options = options.env("RAFT_SNAPSHOT_ENTRIES", SNAPSHOT_ENTRIES).may_panic(&[""]);
         options.env("RAFT_KEEP_ENTRIES", KEEP_ENTRIES)
     };
     let mut trio = Trio::start_with(restless).await;
@@ -162,7 +162,7 @@ async fn disturb(trio: &mut Trio, load: &Load, rng: &mut StdRng, counts: &mut Co
     counts.kills += victims.len() as u64;
     counts.kills_of_all += u64::from(victims.len() == 3);
     for (at, node) in trio.nodes.iter_mut().enumerate() {
-        let (has_ended, has_panicked) = (node.has_ended(), node.says("panicked at"));
+        let (has_ended, has_panicked) = (node.has_ended(), node.has_panicked());
         counts.panics += u64::from(has_panicked);
         counts.ended_by_themselves += u64::from(has_ended);
         if has_ended {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A private container engine: `engine.sh start FOLDER`, `engine.sh stop FOLDER`. It lives in namespaces of its own,
-# keeps everything under FOLDER and listens at FOLDER/docker.sock.
+# keeps everything under FOLDER and listens at FOLDER/docker.sock. `engine.sh images FOLDER` only makes the images, for
+# who has started an engine there.
 set -euo pipefail
 
 START_SECONDS=30
@@ -43,7 +44,6 @@ add() {
 }
 
 start() {
-    local program
     PATH=$PATH:/usr/sbin:/sbin
     if ! command -v dockerd >/dev/null; then
         bash tests/setup/debian.sh dockerd:docker.io || return 1
@@ -60,6 +60,12 @@ start() {
         fi
         sleep 0.2
     done
+    images
+}
+
+images() {
+    local program
+    PATH=$PATH:/usr/sbin:/sbin
     # The runtime stage of the Dockerfile itself, with the program that was built already.
     image serverv2-base:test "$SERVERV2_BIN" bash
     program=$(mktemp -d "$folder/program.XXXX")

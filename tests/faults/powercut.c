@@ -7,6 +7,8 @@
  *   pending/<inode> a sync that was under way, to be finished first
  *   lists/<inode>   a folder's names as of its last fsync: a line "<inode> <d or f> <name>" each
  *   kept/<n>        hard links to removed files, so that no inode is used twice
+ *   writes/order    what was written and synced, one after the other: inode, offset and length, u64 each;
+ *                   length 0: this inode was synced. It tells which writes a torn one may be.
  *
  * Whoever ends the process puts the folder together again from the image. What was there when the
  * process started counts as synced. sync_file_range makes nothing durable. With $POWERCUT_LIES set,
@@ -38,6 +40,7 @@ static struct dirty *dirty_files;
 static const char *image;
 static int lies;
 static unsigned kept;
+static int order = -1;
 
 static void broken(const char *what) {
     fprintf(stderr, "powercut: %s: %s\n", what, strerror(errno));
@@ -72,6 +75,12 @@ static void note_write(ino_t inode, off_t from, size_t count) {
 static void note_length(ino_t inode, off_t length) {
     struct dirty *file = dirty_of(inode);
     if (file->shortest < 0 || length < file->shortest) file->shortest = length;
+}
+
+/* Writes down what comes after what. */
+static void in_order(ino_t inode, off_t from, size_t count) {
+    unsigned long line[3] = {inode, from, count};
+    if (order >= 0 && REAL(write)(order, line, sizeof line) != sizeof line) broken("write the order");
 }
 
 static void copy(int from, off_t at, int to, off_t place, off_t count) {
@@ -136,6 +145,7 @@ static void sync_file(int fd, const struct stat *about) {
     if (REAL(rename)(temporary, pending)) broken("name what is pending");
     apply(to, inode);
     close(to);
+    in_order(inode, 0, 0);
     REAL(unlink)(pending);
 }
 
@@ -178,7 +188,7 @@ static void take_over(const char *path) {
 }
 
 __attribute__((constructor)) static void begin(void) {
-    const char *parts[] = {"", "/files", "/pending", "/lists", "/kept"};
+    const char *parts[] = {"", "/files", "/pending", "/lists", "/kept", "/writes"};
     char path[PATH];
     watched = getenv("POWERCUT_DIR");
     image = getenv("POWERCUT_IMAGE");
@@ -187,10 +197,13 @@ __attribute__((constructor)) static void begin(void) {
         watched = NULL;
         return;
     }
-    for (int at = 0; at < 5; at++) {
+    for (int at = 0; at < 6; at++) {
         snprintf(path, sizeof path, "%s%s", image, parts[at]);
         if (mkdir(path, 0700) && errno != EEXIST) broken("make the image");
     }
+    snprintf(path, sizeof path, "%s/writes/order", image);
+    order = REAL(open64)(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    if (order < 0) broken("make the order of writes");
     take_over(watched);
 }
 
@@ -213,7 +226,10 @@ static void keep(const char *path) {
 
 static ssize_t noted(int fd, const struct stat *about, off_t from, ssize_t written) {
     (void)fd;
-    if (written > 0) note_write(about->st_ino, from, written);
+    if (written > 0) {
+        note_write(about->st_ino, from, written);
+        in_order(about->st_ino, from, written);
+    }
     return written;
 }
 

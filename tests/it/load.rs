@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::harness::cluster::Trio;
 use crate::harness::light::{Gone, Ledger, Light, Manner};
 use crate::harness::process::Options;
-use crate::harness::{Raw, Server, connected_guest, guest, raise_open_files};
+use crate::harness::{Raw, Server, connected_guest, guest, raise_open_files, turn};
 use crate::metrics::scrape;
 
 /// Quick players, who stay below the events that a socket may send.
@@ -72,6 +72,7 @@ impl Battles {
 
 #[tokio::test]
 async fn hundreds_of_idle_sockets_beside_battles_cause_no_election_and_none_is_cut() {
+    let _turn = turn().await;
     raise_open_files();
     let trio = patient_trio().await;
     let terms = trio.terms().await;

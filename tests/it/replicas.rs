@@ -12,6 +12,8 @@ use crate::metrics::scrape;
 
 /// In the middle of the second turn, when A has been told more of it than B.
 const FAILS: &str = "told=40*off->1*panic";
+/// What tells of such a panic.
+const FAILPOINT: &str = "failpoint ";
 const FAULTS: &str = "serverv2_battle_replica_faults_total";
 
 async fn faults(server: &Server, fault: &str) -> f64 {
@@ -26,7 +28,7 @@ async fn counts(server: &Server, fault: &str, times: f64) {
 /// One node fails or falsifies at some of its inputs, by its place.
 async fn trio_with(at: usize, armed: &str) -> Trio {
     Trio::start_with(|node, options: Options| match node {
-        _ if node == at => options.env("FAILPOINTS", armed).may_panic(),
+        _ if node == at => options.env("FAILPOINTS", armed).may_panic(&[FAILPOINT]),
         _ => options,
     })
     .await
@@ -72,7 +74,8 @@ async fn is_aborted(duel: &Duel, server: &Server) {
 
 #[tokio::test]
 async fn an_engine_that_fails_once_is_started_anew_and_nobody_notices() {
-    let server = Server::with("FAILPOINTS", &format!("{FAILS}->off")).may_panic().start().await;
+    let server =
+        Server::with("FAILPOINTS", &format!("{FAILS}->off")).may_panic(&[FAILPOINT]).start().await;
     let duel = Duel::started(&server).await;
     plays_to_a_regular_end(&duel).await;
     counts(&server, "rebuilt", 1.0).await;
@@ -81,7 +84,10 @@ async fn an_engine_that_fails_once_is_started_anew_and_nobody_notices() {
 
 #[tokio::test]
 async fn a_battle_whose_engine_fails_again_and_again_is_aborted_and_its_players_are_free() {
-    let server = Server::with("FAILPOINTS", &format!("{FAILS}->panic")).may_panic().start().await;
+    let server = Server::with("FAILPOINTS", &format!("{FAILS}->panic"))
+        .may_panic(&[FAILPOINT])
+        .start()
+        .await;
     let duel = Duel::started(&server).await;
     duel.attack_once(-1).await;
     duel.a.attack().await;
@@ -89,6 +95,7 @@ async fn a_battle_whose_engine_fails_again_and_again_is_aborted_and_its_players_
     duel.b.client.ask("submitPlayerSelection", &[last]).await;
     is_aborted(&duel, &server).await;
     counts(&server, "given_up", 1.0).await;
+    assert!(server.has_panicked(), "what every test of a server looks for is what it logs");
 }
 
 #[tokio::test]

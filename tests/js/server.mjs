@@ -23,6 +23,7 @@ export async function startServer(env = {}) {
   const stop = async () => {
     await node.kill()
     await rm(folder, { recursive: true, force: true })
+    node.assertNoPanic()
   }
   try {
     await node.start()
@@ -58,6 +59,7 @@ export async function startCluster(env = {}) {
   const stop = async () => {
     await Promise.all(nodes.map(node => node.kill()))
     await rm(folder, { recursive: true, force: true })
+    nodes.forEach(node => node.assertNoPanic())
   }
   try {
     await Promise.all(nodes.map(node => node.start()))
@@ -121,6 +123,12 @@ class Node {
   async kill() {
     this.#child?.kill('SIGKILL')
     await this.#ended
+  }
+
+  /** A panic is a defect, also where a client notices nothing. */
+  assertNoPanic() {
+    const told = this.#log.find(line => line.includes('panicked'))
+    if (told) throw new Error(`the server panicked: ${told}`)
   }
 }
 

@@ -68,6 +68,10 @@ class Server:
         self._process = None
         atexit.unregister(self.stop)
         shutil.rmtree(self._folder, ignore_errors=True)
+        # A panic is a defect, also where a client notices nothing.
+        for line in self._log:
+            if "panicked" in line:
+                raise AssertionError("the server panicked: " + line)
 
     def guest(self):
         """Makes a guest through REST and gives its id."""

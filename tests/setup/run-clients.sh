@@ -10,7 +10,8 @@ if [[ -z ${SERVERV2_URL:-} && ! -x ${SERVERV2_BIN:-} ]]; then
 fi
 printf '=== socket.io-client %s on node %s\n' \
     "$(node -p "require('./js/node_modules/socket.io-client/package.json').version")" "$(node --version)"
-node --test --test-reporter=spec js/*.test.mjs
+# They wait more than they work; by default as many files at once as there are cores but one.
+node --test --test-concurrency=3 --test-reporter=spec js/*.test.mjs
 printf '=== python-socketio on %s\n' "$(py/.venv/bin/python --version)"
 cd py
 PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m unittest -v

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The contract, asked of a running server: of the one that BASE_URL names (several nodes with commas
-# between), or of one node and then three of the binary in SERVERV2_BIN. See tests/js/conformance/README.md.
+# between), or of one node and three of the binary in SERVERV2_BIN. See tests/js/conformance/README.md.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -30,6 +30,7 @@ pub(crate) mod relay;
 pub(crate) mod roamers;
 pub(crate) mod socket;
 pub(crate) mod team;
+mod turns;
 
 use std::time::Duration;
 
@@ -41,9 +42,10 @@ pub(crate) use http::{Answer, Http};
 pub(crate) use process::Server;
 pub(crate) use raw::Raw;
 pub(crate) use socket::{Client, Dial};
+pub(crate) use turns::turn;
 
 /// How long a test waits for what must come soon. Generous: a slow machine is no defect.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Lets this process open as many files as it may: thousands of clients are thousands of files.
 pub(crate) fn raise_open_files() {

@@ -21,6 +21,8 @@ use super::log::Log;
 use super::powercut::PowerCut;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_serverv2");
+/// In every line that tells of a panic: the server's own, and those of the standard library before its log is there.
+const PANIC: &str = "panicked";
 
 /// How a server is started.
 #[derive(Clone, Default)]
@@ -31,8 +33,8 @@ pub(crate) struct Options {
     args: Vec<String>,
     /// On a disk that can lose what was not synced.
     mortal_disk: bool,
-    /// Its panics are the caller's to count.
-    may_panic: bool,
+    /// Panics that tell of one of these are the caller's to count.
+    may_panic: &'static [&'static str],
     /// On a disk that can be made to fail.
     faulty_disk: bool,
     /// Limits of open files at its start, as `ulimit` takes them.
@@ -48,9 +50,9 @@ impl Options {
         self
     }
 
-    /// A panic of it fails no test; whoever says so looks at [`Server::says`].
-    pub(crate) fn may_panic(mut self) -> Self {
-        self.may_panic = true;
+    /// A panic fails no test if its line has one of these words; whoever says so looks at [`Server::says`].
+    pub(crate) fn may_panic(mut self, telling: &'static [&'static str]) -> Self {
+        self.may_panic = telling;
         self
     }
 
@@ -188,6 +190,11 @@ impl Server {
     /// Whether its log has a line with this text.
     pub(crate) fn says(&self, text: &str) -> bool {
         self.process().log.find(|line| line.contains(text)).is_some()
+    }
+
+    /// Whether it has told of a panic since it was started.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.says(PANIC)
     }
 
     /// The end of its log.
@@ -364,7 +371,7 @@ struct Process {
     ready: Value,
     log: Log,
     readers: Vec<thread::JoinHandle<()>>,
-    may_panic: bool,
+    may_panic: &'static [&'static str],
 }
 
 impl Process {
@@ -420,9 +427,10 @@ impl Drop for Process {
         }
         if thread::panicking() {
             eprintln!("--- end of the server's log\n{}", self.log.tail());
-        } else if let Some(line) = self.log.find(|line| line.contains("panicked at"))
-            && !self.may_panic
-        {
+            return;
+        }
+        let is_expected = |line: &str| self.may_panic.iter().any(|telling| line.contains(telling));
+        if let Some(line) = self.log.find(|line| line.contains(PANIC) && !is_expected(line)) {
             panic!("the server panicked: {line}\n{}", self.log.tail());
         }
     }

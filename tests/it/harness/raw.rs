@@ -78,7 +78,7 @@ impl Raw {
     async fn message(&mut self, message: Message) -> bool {
         // Not being read for long is being cut, too: the server need not read from a flooder.
         matches!(
-            tokio::time::timeout(Duration::from_secs(2), self.0.send(message)).await,
+            tokio::time::timeout(Duration::from_secs(10), self.0.send(message)).await,
             Ok(Ok(()))
         )
     }

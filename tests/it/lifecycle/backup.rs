@@ -201,7 +201,7 @@ async fn new_behaviour_waits_for_the_operator_and_then_forgets_nodes_that_left()
     let place = tempfile::tempdir().expect("make a folder");
     let file = place.path().join("one.backup");
     said(&operate(&trio.nodes[0], &["backup", "--to", path(&file)]).await);
-    let options = lone(7).env("NODE_GONE_AFTER_MS", "500").env("FAILPOINTS", "crowded=return");
+    let options = lone(7).env("NODE_GONE_AFTER_MS", "1500").env("FAILPOINTS", "crowded=return");
     let mut server = restored(&file, 7, options).await;
     server.restart().await;
     let due = || async { server.says("switches it on") };

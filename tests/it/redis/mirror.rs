@@ -32,7 +32,12 @@ async fn rooms_queue_and_connections_come_and_go_with_what_happens() {
     let (a, b) = (Fighter::new(&server, 0).await, Fighter::new(&server, 1).await);
     a.join().await;
     let waiting = || async { Seen::of(&redis) };
-    let seen = eventually("a place in the queue", waiting, |seen| !seen.queue.is_empty()).await;
+    // Key by key: what was looked at first may have been written since.
+    let is_told = |seen: &Seen| {
+        let is_queued = seen.queue.contains(&a.id) && seen.queued.contains_key(&a.id);
+        is_queued && [&a, &b].iter().all(|fighter| seen.connections.contains_key(&fighter.id))
+    };
+    let seen = eventually("a place in the queue", waiting, is_told).await;
     let ticket = &seen.queued[&a.id];
     let team: Value = serde_json::from_str(&ticket["playerData"]).expect("a team is JSON");
     assert_eq!(team["name"], a.team["name"]);

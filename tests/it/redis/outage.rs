@@ -19,7 +19,7 @@ use super::seen::PROMISED;
 use crate::harness::cluster::Trio;
 use crate::harness::links::Links;
 use crate::harness::redis::Redis;
-use crate::harness::{Answer, Duel, Http, Server, eventually, within};
+use crate::harness::{Answer, Duel, Http, Server, eventually, turn, within};
 use crate::tokens::{Holder, by, is_dismissed, wanting_tokens};
 
 /// What becomes of Redis.
@@ -99,6 +99,7 @@ async fn a_redis_that_is_full_costs_nobody_anything_and_is_told_all() {
 }
 
 async fn live_through(fault: Fault) {
+    let _turn = turn().await;
     let mut redis = Redis::start().await;
     // A way of its own from each node.
     let links = Links::to(&[redis.port(); 3]).await;
@@ -150,7 +151,8 @@ async fn live_through(fault: Fault) {
         standing.push(Standing::of(&duel).await);
         let players = standing.iter().flat_map(|it| it.players.iter().map(|(id, _)| id.clone()));
         let logged_in = players.chain([stays.id, waiting.id.clone()]).collect();
-        let truth = Truth { waiting: &waiting, standing, logged_in, revoked, since_ms: back_ms };
+        let truth =
+            Truth { nodes, waiting: &waiting, standing, logged_in, revoked, since_ms: back_ms };
         let missing = || truth.missing(&redis);
         within(PROMISED, back, "whole picture in Redis", missing, Vec::is_empty).await;
         are_as(nodes, |_| false).await;

@@ -145,7 +145,7 @@ async fn a_node_that_dies_before_the_log_knows_writes_and_counts_nothing_twice()
 async fn another_node_goes_on_where_a_home_died_with_its_report_written() {
     let database = Database::fresh().await;
     let start = Trio::start_with(|at, options: Options| {
-        let options = database.used_by(options).env("NODE_GONE_AFTER_MS", "1000");
+        let options = database.used_by(options).env("NODE_GONE_AFTER_MS", "1500");
         if at == 0 { options.env(WRITTEN.0, WRITTEN.1) } else { options }
     });
     let mut trio = start.await;

@@ -53,7 +53,7 @@ async fn one_node_killed_at_the_end_renders_the_report_after_its_restart(kept: K
 
 async fn a_report_whose_home_is_killed_at_the_end_is_rendered_by_another_node(kept: Kept) {
     let start = Trio::start_with(|at, options: Options| {
-        let options = kept.by(options).env("NODE_GONE_AFTER_MS", "1000");
+        let options = kept.by(options).env("NODE_GONE_AFTER_MS", "1500");
         if at == 0 { options.env(NEVER.0, NEVER.1) } else { options }
     });
     let mut trio = start.await;
@@ -71,7 +71,7 @@ async fn a_report_whose_home_is_killed_at_the_end_is_rendered_by_another_node(ke
 
 async fn a_leader_killed_at_the_end_costs_no_report(kept: Kept) {
     let mut trio =
-        Trio::start_with(|_, options| kept.by(options).env("NODE_GONE_AFTER_MS", "1000")).await;
+        Trio::start_with(|_, options| kept.by(options).env("NODE_GONE_AFTER_MS", "1500")).await;
     let leader = trio.leader(0).await;
     // It is the home, too.
     let a = Fighter::new(&trio.nodes[leader], 0).await;

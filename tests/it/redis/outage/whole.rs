@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::join_all;
 use serde_json::Value;
 
 use super::arena::Standing;
-use crate::harness::Fighter;
 use crate::harness::redis::Redis;
+use crate::harness::{Fighter, Server};
+use crate::metrics::scrape;
 use crate::redis::blacklist::revoked;
 use crate::redis::registry::{instance, instances};
 use crate::redis::seen::{Fields, Seen};
@@ -14,6 +16,8 @@ use crate::redis::several::Servers;
 
 /// What is, as clients know it.
 pub(super) struct Truth<'a> {
+    /// Asked how far they are, if something is missing.
+    pub(super) nodes: &'a [Server],
     /// The only one in the queue.
     pub(super) waiting: &'a Fighter,
     /// All battles that go on; everybody else is gone.
@@ -77,8 +81,22 @@ impl Truth<'_> {
             let healthy = told.get("status").is_some_and(|status| status == "healthy");
             must(healthy && at >= self.since_ms, format!("{id}: {told:?}"));
         }
+        if !missing.is_empty() {
+            let told = self.nodes.iter().map(how_it_is);
+            missing.insert(0, join_all(told).await.join("; "));
+        }
         missing
     }
+}
+
+/// What a node says of its mirror and of Redis.
+async fn how_it_is(node: &Server) -> String {
+    let page = scrape(node).await;
+    let sum = |name: &str| page.sum(&format!("serverv2_{name}"), &[]);
+    let [leads, term, writes] = ["raft_is_leader", "raft_term", "mirror_is_writer"].map(sum);
+    let [lag, all, away] =
+        ["mirror_lag_seconds", "mirror_projections_total", "redis_away"].map(sum);
+    format!("leads {leads} term {term} writes {writes} lag {lag} times {all} away {away}")
 }
 
 fn turn(room: &Fields) -> Option<u64> {
