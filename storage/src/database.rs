@@ -18,11 +18,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use sled::{Db, Tree};
+use sled::Db;
 
 use crate::error::StorageError;
 use crate::files;
 use crate::header::{Folder, LOCK_PATIENCE, LOCK_PAUSE};
+use crate::table::{self, Of, Table};
 
 /// Memory that one database may use for its pages.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -35,6 +36,7 @@ const SETTINGS: &str = "conf";
 #[derive(Clone)]
 pub(crate) struct Database {
     db: Db,
+    of: Of,
     file: Arc<File>,
     path: PathBuf,
 }
@@ -46,7 +48,7 @@ impl Database {
     }
 
     /// Opens the database in a folder, or makes it.
-    pub(crate) fn open(path: &Path) -> Result<Self, StorageError> {
+    pub(crate) fn open(path: &Path, of: Of) -> Result<Self, StorageError> {
         let db = open_sled(path)?;
         let file_path = path.join(FILE);
         let file = File::open(&file_path).map_err(StorageError::io("open", &file_path))?;
@@ -56,7 +58,7 @@ impl Database {
         let synced = File::open(&settings).and_then(|file| file.sync_all());
         synced.map_err(StorageError::io("sync", &settings))?;
         files::sync_folder(path)?;
-        Ok(Self { db, file: Arc::new(file), path: path.into() })
+        Ok(Self { db, of, file: Arc::new(file), path: path.into() })
     }
 
     /// Makes the names of a new database durable.
@@ -65,25 +67,26 @@ impl Database {
         files::sync_folder(folder.path())
     }
 
-    /// Opens a tree, or makes it.
-    pub(crate) fn tree(&self, name: impl AsRef<[u8]>) -> Result<Tree, StorageError> {
-        self.db.open_tree(name).map_err(StorageError::database("open a table"))
+    /// Opens a table, or makes it.
+    pub(crate) fn table(&self, name: impl AsRef<[u8]>) -> Result<Table, StorageError> {
+        let tree = table::asked("open a table", || self.db.open_tree(name))?;
+        Ok(Table::new(tree, self.of))
     }
 
-    /// The names of all trees.
-    pub(crate) fn tree_names(&self) -> Vec<sled::IVec> {
+    /// The names of all tables.
+    pub(crate) fn table_names(&self) -> Vec<sled::IVec> {
         self.db.tree_names()
     }
 
-    /// Removes a tree and all that is in it.
-    pub(crate) fn drop_tree(&self, name: impl AsRef<[u8]>) -> Result<(), StorageError> {
-        self.db.drop_tree(name).map_err(StorageError::database("drop a table"))?;
+    /// Removes a table and all that is in it.
+    pub(crate) fn drop_table(&self, name: impl AsRef<[u8]>) -> Result<(), StorageError> {
+        table::asked("drop a table", || self.db.drop_tree(name))?;
         Ok(())
     }
 
     /// Makes everything written so far durable.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
-        self.db.flush().map_err(StorageError::database("flush"))?;
+        table::asked("flush", || self.db.flush())?;
         self.file.sync_data().map_err(StorageError::io("sync", &self.path))?;
         self.refuse_blobs()
     }
@@ -100,7 +103,7 @@ impl Database {
     }
 }
 
-/// sled checks its own file with assertions in some places: a panic there is damage, said politely.
+/// A panic is damage, as in [`crate::table`].
 fn open_sled(path: &Path) -> Result<Db, StorageError> {
     let open = || {
         // No flush by itself: only the writer decides when, and it syncs afterwards.

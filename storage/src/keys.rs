@@ -1,12 +1,12 @@
-//! All keys and tree names of both databases. No other file spells one.
+//! All keys and table names of both databases. No other file spells one.
 //!
-//! Log entries live in one tree for each [`SEGMENT_ENTRIES`] indexes, because dropping a tree is some
+//! Log entries live in one table for each [`SEGMENT_ENTRIES`] indexes, because dropping a table is some
 //! fifty times faster than removing its keys: purging is dropping.
 
-/// Indexes in one tree of the log.
+/// Indexes in one table of the log.
 pub(crate) const SEGMENT_ENTRIES: u64 = 8192;
 
-/// The tree of everything that is not a log entry.
+/// The table of everything that is not a log entry.
 pub(crate) const META: &str = "meta";
 /// Id of the folder this database was made in.
 pub(crate) const FOLDER: &str = "folder";
@@ -15,17 +15,17 @@ pub(crate) const TAIL: &str = "tail";
 
 const LOG_PREFIX: &str = "log/";
 
-/// Which tree holds this index.
+/// Which table holds this index.
 pub(crate) fn segment_of(index: u64) -> u64 {
     index / SEGMENT_ENTRIES
 }
 
-/// The name of a segment's tree.
+/// The name of a segment's table.
 pub(crate) fn segment_name(segment: u64) -> String {
     format!("{LOG_PREFIX}{segment}")
 }
 
-/// The segment of a tree, if it is one of the log.
+/// The segment of a table, if it is one of the log.
 pub(crate) fn parse_segment(name: &[u8]) -> Option<u64> {
     std::str::from_utf8(name).ok()?.strip_prefix(LOG_PREFIX)?.parse().ok()
 }
@@ -45,12 +45,12 @@ pub(crate) fn piece_index(key: &[u8]) -> Option<u64> {
 
 const GENERATION_PREFIX: &str = "records/";
 
-/// The name of a generation's tree.
+/// The name of a generation's table.
 pub(crate) fn generation_name(generation: u64) -> String {
     format!("{GENERATION_PREFIX}{generation}")
 }
 
-/// The generation of a tree, if it is one of records.
+/// The generation of a table, if it is one of records.
 pub(crate) fn parse_generation(name: &[u8]) -> Option<u64> {
     std::str::from_utf8(name).ok()?.strip_prefix(GENERATION_PREFIX)?.parse().ok()
 }

@@ -23,8 +23,8 @@
 //! ```text
 //! header      format, folder id, node id, checksum (text)
 //! lock        held exclusively by the running process
-//! log/        sled: tree `meta` and one tree for each 8192 log indexes
-//! records/    sled: a tree of records for each generation, one of which is valid
+//! log/        sled: table `meta` and one table for each 8192 log indexes
+//! records/    sled: a table of records for each generation, one of which is valid
 //! witness     how far the log was at least
 //! unfinished  what a tool has begun with the folder and not finished; else not there
 //! snapshots/  <position>-<number>.snap files and `current`, which names the valid one
@@ -47,6 +47,7 @@ mod pieces;
 mod records;
 mod snapshot_file;
 mod snapshot_store;
+mod table;
 mod tail;
 mod undertaking;
 mod witness;

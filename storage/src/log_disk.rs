@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use sled::Tree;
 
 use crate::database::Database;
 use crate::error::StorageError;
@@ -18,6 +17,7 @@ use crate::header::Folder;
 use crate::histogram::Durations;
 use crate::keys;
 use crate::pieces::{self, Joined};
+use crate::table::{self, Of, Table};
 use crate::tail::Tail;
 use crate::witness::Witness;
 
@@ -28,8 +28,8 @@ const REMOVED_AT_ONCE: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct LogDisk {
     db: Database,
-    meta: Tree,
-    segments: Arc<Mutex<BTreeMap<u64, Tree>>>,
+    meta: Table,
+    segments: Arc<Mutex<BTreeMap<u64, Table>>>,
     /// The first index, and the link of what was before it.
     base: Arc<Mutex<(u64, u32)>>,
     witness: Arc<Mutex<Witness>>,
@@ -44,13 +44,13 @@ impl LogDisk {
             return Err(StorageError::Corrupt(format!("{} is missing", path.display())));
         }
         let witness = Witness::open(folder)?;
-        let db = Database::open(&path)?;
-        let meta = db.tree(keys::META)?;
+        let db = Database::open(&path, Of::Log)?;
+        let meta = db.table(keys::META)?;
         let (base, witness) = (Arc::default(), Arc::new(Mutex::new(witness)));
         let (segments, syncs) = (Arc::default(), Arc::default());
         let disk = Self { db, meta, segments, base, witness, syncs };
         if folder.is_new() {
-            disk.meta.insert(keys::FOLDER, &folder.id().0).map_err(writing)?;
+            disk.meta.insert(keys::FOLDER, &folder.id().0)?;
             disk.put_tail(&Tail::default())?;
             disk.db.sync()?;
             disk.db.sync_names(folder)?;
@@ -67,10 +67,10 @@ impl LogDisk {
 
     fn open_segments(&self) -> Result<(), StorageError> {
         let mut segments = self.segments.lock();
-        for name in self.db.tree_names() {
+        for name in self.db.table_names() {
             let Some(segment) = keys::parse_segment(&name) else { continue };
-            let tree = self.db.tree(&name)?;
-            segments.insert(segment, tree);
+            let table = self.db.table(&name)?;
+            segments.insert(segment, table);
         }
         Ok(())
     }
@@ -93,13 +93,13 @@ impl LogDisk {
     }
 
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        let value = self.meta.get(key).map_err(reading)?;
+        let value = self.meta.get(key)?;
         Ok(value.map(|value| value.to_vec()))
     }
 
     /// Says how far the log goes; durable after the next [`Self::sync`].
     pub(crate) fn put_tail(&self, tail: &Tail) -> Result<(), StorageError> {
-        self.meta.insert(keys::TAIL, tail.encode()).map_err(writing)?;
+        self.meta.insert(keys::TAIL, tail.encode())?;
         *self.base.lock() = (tail.start, tail.base);
         Ok(())
     }
@@ -133,20 +133,20 @@ impl LogDisk {
         mut link: u32,
         entries: impl Iterator<Item = (u64, &'a [u8])>,
     ) -> Result<u32, StorageError> {
-        let mut tree: Option<(u64, Tree)> = None;
+        let mut table: Option<(u64, Table)> = None;
         for (index, value) in entries {
             let pieces = pieces::cut(link, value).ok_or_else(|| {
                 StorageError::Stopped(format!("entry {index} has {} bytes", value.len()))
             })?;
             link = pieces::link(link, value);
             let segment = keys::segment_of(index);
-            let tree = match &mut tree {
-                Some((of, tree)) if *of == segment => tree,
-                tree => &mut tree.insert((segment, self.segment_or_new(segment)?)).1,
+            let table = match &mut table {
+                Some((of, table)) if *of == segment => table,
+                table => &mut table.insert((segment, self.segment_or_new(segment)?)).1,
             };
             for (number, piece) in pieces.into_iter().enumerate() {
                 let number = u16::try_from(number).expect("values are bounded");
-                tree.insert(keys::piece(index, number), piece).map_err(writing)?;
+                table.insert(keys::piece(index, number), piece)?;
             }
         }
         Ok(link)
@@ -158,15 +158,15 @@ impl LogDisk {
         while let Some(last) = self.last_segment().filter(|last| *last > kept) {
             self.drop_segment(last)?;
         }
-        let Some(tree) = self.segment(kept) else { return Ok(()) };
+        let Some(table) = self.segment(kept) else { return Ok(()) };
         loop {
-            let last = tree.range(keys::piece(index, 0)..).keys().rev().take(REMOVED_AT_ONCE);
-            let last = last.collect::<Result<Vec<_>, _>>().map_err(reading)?;
+            let last = table.range(keys::piece(index, 0)..).rev().take(REMOVED_AT_ONCE);
+            let last = table::keys(last)?;
             if last.is_empty() {
                 return Ok(());
             }
             for key in last {
-                tree.remove(key).map_err(writing)?;
+                table.remove(key)?;
             }
         }
     }
@@ -181,32 +181,28 @@ impl LogDisk {
 
     /// One entry's bytes.
     pub(crate) fn entry(&self, index: u64) -> Result<Joined, StorageError> {
-        let Some(tree) = self.segment(keys::segment_of(index)) else {
+        let Some(table) = self.segment(keys::segment_of(index)) else {
             return Ok(Joined::Incomplete);
         };
         let (start, base) = *self.base.lock();
         let before = if index == start { Some(base) } else { self.link(index.wrapping_sub(1))? };
         let Some(before) = before else { return Ok(Joined::Incomplete) };
-        let pieces = tree
-            .scan_prefix(index.to_be_bytes())
-            .values()
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(reading)?;
+        let pieces = table::values(table.prefix(index.to_be_bytes()))?;
         Ok(pieces::join(before, pieces.iter().map(AsRef::as_ref)))
     }
 
     /// The link of an entry, if it is there.
     pub(crate) fn link(&self, index: u64) -> Result<Option<u32>, StorageError> {
-        let Some(tree) = self.segment(keys::segment_of(index)) else { return Ok(None) };
-        let first = tree.get(keys::piece(index, 0)).map_err(reading)?;
+        let Some(table) = self.segment(keys::segment_of(index)) else { return Ok(None) };
+        let first = table.get(keys::piece(index, 0))?;
         Ok(first.and_then(|first| pieces::link_in(&first)))
     }
 
     /// The highest index with a piece of an entry.
     pub(crate) fn last_index(&self) -> Result<Option<u64>, StorageError> {
         let segments = self.segments.lock();
-        for tree in segments.values().rev() {
-            let last = tree.last().map_err(reading)?;
+        for table in segments.values().rev() {
+            let last = table.last()?;
             if let Some((key, _)) = last {
                 return Ok(keys::piece_index(&key));
             }
@@ -214,12 +210,12 @@ impl LogDisk {
         Ok(None)
     }
 
-    fn segment(&self, segment: u64) -> Option<Tree> {
+    fn segment(&self, segment: u64) -> Option<Table> {
         self.segments.lock().get(&segment).cloned()
     }
 
     #[cfg(test)]
-    pub(crate) fn segment_tree(&self, segment: u64) -> Tree {
+    pub(crate) fn segment_table(&self, segment: u64) -> Table {
         self.segment(segment).expect("the test wrote to it")
     }
 
@@ -227,25 +223,17 @@ impl LogDisk {
         self.segments.lock().last_key_value().map(|(segment, _)| *segment)
     }
 
-    fn segment_or_new(&self, segment: u64) -> Result<Tree, StorageError> {
-        if let Some(tree) = self.segment(segment) {
-            return Ok(tree);
+    fn segment_or_new(&self, segment: u64) -> Result<Table, StorageError> {
+        if let Some(table) = self.segment(segment) {
+            return Ok(table);
         }
-        let tree = self.db.tree(keys::segment_name(segment))?;
-        self.segments.lock().insert(segment, tree.clone());
-        Ok(tree)
+        let table = self.db.table(keys::segment_name(segment))?;
+        self.segments.lock().insert(segment, table.clone());
+        Ok(table)
     }
 
     fn drop_segment(&self, segment: u64) -> Result<(), StorageError> {
         self.segments.lock().remove(&segment);
-        self.db.drop_tree(keys::segment_name(segment))
+        self.db.drop_table(keys::segment_name(segment))
     }
-}
-
-fn reading(error: sled::Error) -> StorageError {
-    StorageError::database("read the log")(error)
-}
-
-fn writing(error: sled::Error) -> StorageError {
-    StorageError::database("write the log")(error)
 }

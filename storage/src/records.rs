@@ -1,6 +1,6 @@
 //! Records on the disk: keys and values as they were at one position of the log.
 //!
-//! sled has no view of a point in time, so the tree on disk (the *base*) always holds the state at one
+//! sled has no view of a point in time, so the table on disk (the *base*) always holds the state at one
 //! position, and what came later is in its user's memory. Moving on means to write all changes up to a
 //! later position ([`Base::redo`]); the caller keeps them in a file of its own until that is done, and
 //! does it again after a crash: writing a change twice changes nothing.
@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use sled::Tree;
 
 mod progress;
 mod stream;
@@ -35,6 +34,7 @@ use crate::error::StorageError;
 use crate::header::Folder;
 use crate::keys;
 use crate::pieces::{self, Joined};
+use crate::table::{self, Of, Table};
 
 /// Bytes of a record's key, 1 at least.
 pub const RECORD_KEY_MAX: usize = 64;
@@ -57,7 +57,7 @@ pub struct RecordStore {
 
 struct Shared {
     db: Database,
-    meta: Tree,
+    meta: Table,
     /// Whether a generation is being filled: there is room for one.
     filling: AtomicBool,
 }
@@ -66,7 +66,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct Base {
     shared: Arc<Shared>,
-    tree: Tree,
+    table: Table,
     generation: u64,
     progress: Arc<Mutex<Progress>>,
     streaming: Arc<Mutex<Streaming>>,
@@ -78,14 +78,14 @@ impl RecordStore {
     pub fn open(folder: &Folder, generation: u64) -> Result<Self, StorageError> {
         let path = folder.records_path();
         let is_new = !Database::is_at(&path);
-        let db = Database::open(&path)?;
+        let db = Database::open(&path, Of::Records)?;
         db.refuse_blobs()?;
-        let meta = db.tree(keys::META)?;
+        let meta = db.table(keys::META)?;
         if is_new {
-            meta.insert(keys::FOLDER, &folder.id().0).map_err(writing)?;
+            meta.insert(keys::FOLDER, &folder.id().0)?;
             db.sync()?;
             db.sync_names(folder)?;
-        } else if meta.get(keys::FOLDER).map_err(reading)?.as_deref() != Some(&folder.id().0[..]) {
+        } else if meta.get(keys::FOLDER)?.as_deref() != Some(&folder.id().0[..]) {
             let path = path.display();
             return Err(StorageError::Corrupt(format!(
                 "{path} is cut off or belongs to another data folder"
@@ -109,8 +109,8 @@ impl RecordStore {
     pub fn begin(&self) -> Result<Option<Filling>, StorageError> {
         let Some(room) = Room::take(&self.shared) else { return Ok(None) };
         let generation = self.valid.lock().generation + 1;
-        self.shared.db.drop_tree(keys::generation_name(generation))?;
-        self.shared.meta.remove(keys::generation_position(generation)).map_err(writing)?;
+        self.shared.db.drop_table(keys::generation_name(generation))?;
+        self.shared.meta.remove(keys::generation_position(generation))?;
         let base = Base::open(&self.shared, generation)?;
         Ok(Some(Filling { base, unsynced: 0, sum: Sum::default(), _room: room }))
     }
@@ -132,9 +132,9 @@ impl RecordStore {
         let valid = self.valid.lock().generation;
         // One that is being filled is not left over.
         let Some(_room) = Room::take(&self.shared) else { return Ok(()) };
-        for name in self.shared.db.tree_names() {
+        for name in self.shared.db.table_names() {
             if keys::parse_generation(&name).is_some_and(|generation| generation != valid) {
-                self.shared.db.drop_tree(name)?;
+                self.shared.db.drop_table(name)?;
             }
         }
         Ok(())
@@ -143,15 +143,15 @@ impl RecordStore {
 
 impl Base {
     fn open(shared: &Arc<Shared>, generation: u64) -> Result<Self, StorageError> {
-        let tree = shared.db.tree(keys::generation_name(generation))?;
-        let stored = shared.meta.get(keys::generation_position(generation)).map_err(reading)?;
+        let table = shared.db.table(keys::generation_name(generation))?;
+        let stored = shared.meta.get(keys::generation_position(generation))?;
         let progress = match stored {
             None => Progress::default(),
             Some(bytes) => Progress::decode(&bytes)?,
         };
         Ok(Self {
             shared: Arc::clone(shared),
-            tree,
+            table,
             generation,
             progress: Arc::new(Mutex::new(progress)),
             streaming: Arc::default(),
@@ -199,17 +199,14 @@ impl Base {
     }
 
     fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        let mut found = Vec::new();
-        for piece in self.tree.scan_prefix(keys::record_prefix(key)).values() {
-            found.push(piece.map_err(reading)?);
-        }
+        let found = table::values(self.table.prefix(keys::record_prefix(key)))?;
         if found.is_empty() { Ok(None) } else { whole(key, &found).map(Some) }
     }
 
     /// All records, in the order of their keys' lengths and then their keys. While the base moves on,
     /// what is seen belongs to no position.
     pub fn iter(&self) -> impl Iterator<Item = Result<KeyValue, StorageError>> + use<> {
-        stream::records(self.tree.iter(), self.again())
+        stream::records(self.table.iter(), self.again())
     }
 
     /// How a record is read again that was found in pieces that do not belong together.
@@ -228,7 +225,7 @@ impl Base {
         to: &[u8],
         backward: bool,
     ) -> Box<dyn Iterator<Item = Result<KeyValue, StorageError>>> {
-        let pieces = self.tree.range(keys::record_prefix(from)..=keys::last_piece(to));
+        let pieces = self.table.range(keys::record_prefix(from)..=keys::last_piece(to));
         if backward {
             Box::new(stream::records_backward(pieces.rev(), self.again()))
         } else {
@@ -299,7 +296,7 @@ impl Base {
 
     fn put_progress(&self, progress: Progress) -> Result<(), StorageError> {
         let key = keys::generation_position(self.generation);
-        self.shared.meta.insert(key, progress.encode()).map_err(writing)?;
+        self.shared.meta.insert(key, progress.encode())?;
         Ok(())
     }
 
@@ -310,20 +307,19 @@ impl Base {
             return Ok(());
         }
         for (key, value) in changes {
-            let before = self.tree.scan_prefix(keys::record_prefix(key)).keys();
-            let before = before.collect::<Result<Vec<_>, _>>().map_err(reading)?;
+            let before = table::keys(self.table.prefix(keys::record_prefix(key)))?;
             if streaming.wants(key) {
                 streaming.remember(key, self.read(key)?);
             }
             let pieces = value.map_or_else(|| Ok(Vec::new()), |value| cut(key, value))?;
             let count = pieces.len();
             for (at, piece) in pieces.into_iter().enumerate() {
-                self.tree.insert(keys::record_piece(key, at), piece).map_err(writing)?;
+                self.table.insert(keys::record_piece(key, at), piece)?;
             }
             // Behind the new ones, so that who reads a record of one piece misses it at no moment.
             let end = keys::record_piece(key, count);
             for old in before.into_iter().filter(|old| **old >= end[..]) {
-                self.tree.remove(old).map_err(writing)?;
+                self.table.remove(old)?;
             }
         }
         Ok(())
@@ -349,7 +345,7 @@ impl Filling {
         self.sum.add(key, value);
         for (at, piece) in cut(key, value)?.into_iter().enumerate() {
             self.unsynced += piece.len();
-            self.base.tree.insert(keys::record_piece(key, at), piece).map_err(writing)?;
+            self.base.table.insert(keys::record_piece(key, at), piece)?;
         }
         if self.unsynced > SYNC_BYTES {
             self.unsynced = 0;
@@ -397,14 +393,6 @@ fn whole(key: &[u8], found: &[sled::IVec]) -> Result<Vec<u8>, StorageError> {
             Err(StorageError::Corrupt(format!("the record {key:?} is not what was written")))
         }
     }
-}
-
-fn reading(error: sled::Error) -> StorageError {
-    StorageError::database("read the records")(error)
-}
-
-fn writing(error: sled::Error) -> StorageError {
-    StorageError::database("write the records")(error)
 }
 
 #[cfg(test)]

@@ -180,11 +180,11 @@ fn entries_of_an_unfinished_write_are_dropped_and_missing_or_damaged_ones_are_sa
     append(&open(dir.path()).unwrap(), (1..=6).map(line));
     let disk = || LogDisk::open(&mut Folder::open(dir.path(), 1).unwrap()).unwrap();
     // Beyond what the log says of itself: entry 7, and a part of the next one.
-    let tree = disk().segment_tree(0);
+    let table = disk().segment_table(0);
     for (index, number) in [(7, 0), (8, 0), (8, 1)] {
-        tree.insert(keys::piece(index, number), &[1u8; 30]).unwrap();
+        table.insert(keys::piece(index, number), &[1u8; 30]).unwrap();
     }
-    drop(tree);
+    drop(table);
     let log = open(dir.path()).unwrap();
     assert_eq!(indexes(&log), [1, 2, 3, 4, 5, 6]);
     append(&log, std::iter::once(line(7)));
@@ -194,13 +194,13 @@ fn entries_of_an_unfinished_write_are_dropped_and_missing_or_damaged_ones_are_sa
     drop(log);
 
     let damage = |index, piece: &[u8]| {
-        disk().segment_tree(0).insert(keys::piece(index, 0), piece).unwrap();
+        disk().segment_table(0).insert(keys::piece(index, 0), piece).unwrap();
         let read = open(dir.path()).and_then(|log| log.read(0..9, usize::MAX));
         let error = read.unwrap_err();
         assert!(error.to_string().contains(&format!("entry {index}")), "{error}");
     };
     damage(3, &[7; 30]);
-    disk().segment_tree(0).remove(keys::piece(7, 0)).unwrap();
+    disk().segment_table(0).remove(keys::piece(7, 0)).unwrap();
     let error = open(dir.path()).err().unwrap();
     assert!(error.to_string().contains("entry 7"), "{error}");
 }
@@ -210,15 +210,15 @@ fn an_entry_that_had_been_replaced_is_not_taken_for_its_successor() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path()).unwrap();
     append(&log, (1..=4).map(line));
-    let stale: Vec<_> = log.disk.segment_tree(0).scan_prefix(3u64.to_be_bytes()).collect();
+    let stale: Vec<_> = log.disk.segment_table(0).prefix(3u64.to_be_bytes()).collect();
     log.truncate_from(2).unwrap();
     append(&log, std::iter::once(small(2)));
     append(&log, (3..=4).map(line));
     assert_eq!(indexes(&log), [1, 2, 3, 4]);
-    let tree = log.disk.segment_tree(0);
+    let table = log.disk.segment_table(0);
     for pair in stale {
         let (key, value) = pair.unwrap();
-        tree.insert(key, value).unwrap();
+        table.insert(key, value).unwrap();
     }
     let error = log.read(0..9, usize::MAX).unwrap_err();
     assert!(error.to_string().contains("entry 3 is not what was written"), "{error}");

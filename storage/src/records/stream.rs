@@ -5,9 +5,10 @@ use std::ops::Bound;
 
 use sled::IVec;
 
-use super::{Base, KeyValue, reading, whole};
+use super::{Base, KeyValue, whole};
 use crate::error::StorageError;
 use crate::keys;
+use crate::table::Pair;
 
 /// Bytes that a stream may have to remember; one more cancels it.
 const REMEMBERED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -95,7 +96,7 @@ impl RecordStream {
         let mut found = BTreeMap::new();
         let (mut size, mut last) = (0, None);
         let from = keys::after_record(&reader.given);
-        let pieces = self.base.tree.range::<Vec<u8>, _>((Bound::Included(from), Bound::Unbounded));
+        let pieces = self.base.table.range::<Vec<u8>>((Bound::Included(from), Bound::Unbounded));
         // Nobody writes while the lock is held.
         for record in records(pieces, |_, error| Err(error)) {
             let (key, value) = record?;
@@ -138,7 +139,7 @@ impl Drop for RecordStream {
 
 /// Puts the pieces of records together. Of one whose pieces are not those of one value `again` says what it is.
 pub(super) fn records(
-    pieces: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
+    pieces: impl Iterator<Item = Result<Pair, StorageError>>,
     again: impl Fn(&[u8], StorageError) -> Result<Option<Vec<u8>>, StorageError>,
 ) -> impl Iterator<Item = Result<KeyValue, StorageError>> {
     together(pieces, again, |_| {})
@@ -146,14 +147,14 @@ pub(super) fn records(
 
 /// The same where the last piece of the last record comes first.
 pub(super) fn records_backward(
-    pieces: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
+    pieces: impl Iterator<Item = Result<Pair, StorageError>>,
     again: impl Fn(&[u8], StorageError) -> Result<Option<Vec<u8>>, StorageError>,
 ) -> impl Iterator<Item = Result<KeyValue, StorageError>> {
     together(pieces, again, |pieces| pieces.reverse())
 }
 
 fn together(
-    pieces: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
+    pieces: impl Iterator<Item = Result<Pair, StorageError>>,
     again: impl Fn(&[u8], StorageError) -> Result<Option<Vec<u8>>, StorageError>,
     put_in_order: fn(&mut [IVec]),
 ) -> impl Iterator<Item = Result<KeyValue, StorageError>> {
@@ -162,7 +163,7 @@ fn together(
         loop {
             let (first, piece) = match pieces.next()? {
                 Ok(pair) => pair,
-                Err(error) => return Some(Err(reading(error))),
+                Err(error) => return Some(Err(error)),
             };
             let Some(key) = keys::parse_record(&first).map(<[u8]>::to_vec) else {
                 return Some(Err(StorageError::Corrupt("a record's key can't be read".into())));

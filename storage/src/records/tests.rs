@@ -242,9 +242,9 @@ fn a_changed_byte_is_never_handed_out() {
     let base = store.valid();
     base.redo(1, [(&b"k"[..], Some(&b"value"[..]))].into_iter()).unwrap();
     let stored = keys::record_piece(b"k", 0);
-    let mut piece = base.tree.get(&stored).unwrap().unwrap().to_vec();
+    let mut piece = base.table.get(&stored).unwrap().unwrap().to_vec();
     *piece.last_mut().unwrap() ^= 1;
-    base.tree.insert(stored, piece).unwrap();
+    base.table.insert(stored, piece).unwrap();
     assert!(matches!(base.get(b"k"), Err(StorageError::Corrupt(_))));
     assert!(matches!(base.iter().next(), Some(Err(StorageError::Corrupt(_)))));
 }
@@ -270,9 +270,9 @@ fn records_that_the_database_lost_or_has_as_they_were_are_noticed() {
     let base = open().unwrap().valid();
     redo(&base, &mut model, 1, &mixed(1));
     redo(&base, &mut model, 2, &mixed(2));
-    let all: Vec<_> = base.tree.iter().map(Result::unwrap).collect();
+    let all: Vec<_> = base.table.iter().map(Result::unwrap).collect();
     let small = all.iter().find(|(_, piece)| piece.len() < 1000).unwrap().clone();
-    base.tree.remove(&small.0).unwrap();
+    base.table.remove(&small.0).unwrap();
     base.shared.db.sync().unwrap();
     drop(base);
     let error = open().err().unwrap();
@@ -290,7 +290,7 @@ fn records_that_the_database_lost_or_has_as_they_were_are_noticed() {
 }
 
 fn open_shared(folder: &Folder) -> Arc<Shared> {
-    let db = Database::open(&folder.records_path()).unwrap();
-    let meta = db.tree(keys::META).unwrap();
+    let db = Database::open(&folder.records_path(), Of::Records).unwrap();
+    let meta = db.table(keys::META).unwrap();
     Arc::new(Shared { db, meta, filling: AtomicBool::new(false) })
 }
