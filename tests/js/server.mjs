@@ -9,9 +9,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
-const START_DEADLINE_MS = 20_000
-/** Ports that must be known before anybody listens on them. */
-const [PORTS_FROM, PORTS_TO] = [25_000, 30_000]
+const START_DEADLINE_MS = 60_000
+/** Hands out ports that must be known before anybody listens on them. */
+const PORTS = new URL('../setup/ports.sh', import.meta.url).pathname
 
 /** Starts a server; gives its URL and a function that ends it. */
 export async function startServer(env = {}) {
@@ -132,21 +132,43 @@ class Node {
   }
 }
 
-/** Ports that nobody listens on now. */
+/** Ports that nobody listens on, and that no other run takes while this process lives. */
 export async function freePorts(count) {
   const found = []
-  let port = PORTS_FROM + (process.pid % 4_000)
   while (found.length < count) {
-    if (port >= PORTS_TO) throw new Error('no port is free')
+    const port = await lockedPort()
     const probe = createServer()
     const free = new Promise(resolve => {
       probe.once('error', () => resolve(false))
       probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
     })
     if (await free) found.push(port)
-    port += 1
   }
   return found
+}
+
+/** Holds the locks, since Node can lock no file; it ends with this process. */
+let locks
+let asking = Promise.resolve()
+
+function lockedPort() {
+  // One after the other: each waits for a line of its own.
+  asking = asking.then(async () => {
+    if (!locks) {
+      const child = spawn('bash', [PORTS], { stdio: ['pipe', 'pipe', 'inherit'] })
+      locks = { child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() }
+    }
+    // Only while it is asked is it a reason to stay.
+    const { child, lines } = locks
+    const parts = [child, child.stdin, child.stdout]
+    parts.forEach(part => part.ref())
+    child.stdin.write('\n')
+    const { value, done } = await lines.next()
+    parts.forEach(part => part.unref())
+    if (done) throw new Error('no port was handed out')
+    return Number(value)
+  })
+  return asking
 }
 
 /** Makes a guest through REST. */
