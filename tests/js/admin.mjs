@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { createGuest } from './server.mjs'
 
 const EMAIL = 'ann@game.example'
-const DEADLINE_MS = 20_000
+const DEADLINE_MS = 60_000
 
 /** Starts the relay; gives what a node must be told, and a function that registers the admin there. */
 export async function startAdmin() {

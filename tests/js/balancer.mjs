@@ -8,7 +8,7 @@ import { join } from 'node:path'
 
 import { freePorts } from './server.mjs'
 
-const START_DEADLINE_MS = 10_000
+const START_DEADLINE_MS = 60_000
 const CHECK_PERIOD = '100ms'
 
 /**

@@ -19,7 +19,7 @@ import { announce, startAdmin } from './admin.mjs'
 import { pair } from './fighter.mjs'
 import { createGuest, freePorts, startCluster } from './server.mjs'
 
-const DEADLINE_MS = 20_000
+const DEADLINE_MS = 60_000
 
 let folder, redis, url, clients, cluster, admin, emitter
 const open = []

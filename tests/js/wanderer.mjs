@@ -8,7 +8,7 @@ import { patch } from 'jsondiffpatch'
 import { open, teamOf, within } from './fighter.mjs'
 import { createGuest } from './server.mjs'
 
-const BATTLE_DEADLINE_MS = 60_000
+const BATTLE_DEADLINE_MS = 180_000
 /** Answers that say nothing about what happened: the same request may be sent again. */
 const RETRYABLE = ['BATTLE_OWNER_TEMP_UNAVAILABLE', 'CLUSTER_UNAVAILABLE', 'Failed to add to matchmaking queue']
 const PAUSE_MS = 60

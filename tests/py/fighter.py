@@ -15,7 +15,7 @@ import socketio
 # The library refuses a polling answer with more than 16 packets; one turn of a battle has more.
 Payload.max_decode_packets = 500
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 # Below the 20 events a second, with a burst of 60, that the server allows a socket.
 PACE_S = 0.055
 BURST = 45

@@ -33,7 +33,7 @@ class Battles(unittest.TestCase):
             self.assertEqual(fighter.ok("ready"), {"status": "READY"})
         with ThreadPoolExecutor() as pool:
             plays = [pool.submit(fighter.play, seed) for seed, fighter in enumerate((a, b))]
-            ends = [play.result(timeout=120) for play in plays]
+            ends = [play.result(timeout=240) for play in plays]
         self.assertEqual(ends[0]["data"], ends[1]["data"])
         self.assertEqual(ends[0]["data"]["reason"], "all_pet_fainted")
         for fighter in (a, b):

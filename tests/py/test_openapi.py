@@ -18,7 +18,7 @@ class Document(unittest.TestCase):
         cls.addClassCleanup(cls.server.stop)
 
     def document(self):
-        answer = requests.get(self.server.url + "/api-docs.json", timeout=10)
+        answer = requests.get(self.server.url + "/api-docs.json", timeout=60)
         answer.raise_for_status()
         return answer.json()
 
