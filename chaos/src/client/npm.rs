@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::socket::Dial;
 use crate::broken::{Broken, Doing as _};
+use crate::cluster::host::client_address;
 
 /// What Node runs.
 const SCRIPT: &str = include_str!("npm.js");
@@ -107,7 +108,7 @@ impl Npm {
             "url": format!("http://{}", dial.address),
             "query": { "playerId": dial.player, "sessionId": dial.session },
             "auth": dial.token.as_ref().map(|token| json!({ "token": token })),
-            "localAddress": dial.from,
+            "localAddress": client_address(dial.from, dial.address),
         });
         line.say(&format!("open {opening}"));
         let heard = stream::unfold(heard, |mut heard| async move {
