@@ -65,7 +65,7 @@ test-clients: ## Clients that others wrote: socket.io-client and python-socketio
 	cargo test --locked --workspace --no-run
 	SERVERV2_BIN="$(SERVER)" bash tests/setup/run-clients.sh
 
-mixed: ## A battle while nodes of the commit PREVIOUS become this version, one by one.
+mixed: ## A battle while nodes of the commit PREVIOUS, of behaviour level 1, become this version, one by one.
 	SERVERV2_PREVIOUS="$$(bash tests/setup/previous.sh "$(PREVIOUS)" "$(abspath $(TARGET_DIR))/previous")" \
 		cargo test --locked --test it -- --ignored a_real_older_build
 
@@ -92,6 +92,7 @@ chaos: ## Break a cluster of three for FOR=90s by the plan of SEED, judge it, an
 
 netns-test: ## What the kernel does to packets in chaos's mode netns, and that nothing outlives it; as root on Linux.
 	@bash tests/setup/debian.sh
+	@bash tests/setup/node.sh
 	cargo build --locked --workspace --bin serverv2 --bin chaos
 	SERVERV2_BIN="$(SERVER)" CHAOS_BIN="$(abspath $(TARGET_DIR))/debug/chaos" \
 		CHAOS_TESTS="$$(cargo test --locked --workspace --bin chaos --no-run --message-format=json 2>/dev/null | \
