@@ -69,7 +69,7 @@ impl Database {
 
     /// Opens a table, or makes it.
     pub(crate) fn table(&self, name: impl AsRef<[u8]>) -> Result<Table, StorageError> {
-        let tree = table::asked("open a table", || self.db.open_tree(name))?;
+        let tree = table::asked_to_read("open a table", || self.db.open_tree(name))?;
         Ok(Table::new(tree, self.of))
     }
 
@@ -80,13 +80,13 @@ impl Database {
 
     /// Removes a table and all that is in it.
     pub(crate) fn drop_table(&self, name: impl AsRef<[u8]>) -> Result<(), StorageError> {
-        table::asked("drop a table", || self.db.drop_tree(name))?;
+        table::asked_to_write("drop a table", || self.db.drop_tree(name))?;
         Ok(())
     }
 
     /// Makes everything written so far durable.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
-        table::asked("flush", || self.db.flush())?;
+        table::asked_to_write("flush", || self.db.flush())?;
         self.file.sync_data().map_err(StorageError::io("sync", &self.path))?;
         self.refuse_blobs()
     }
@@ -103,7 +103,7 @@ impl Database {
     }
 }
 
-/// A panic is damage, as in [`crate::table`].
+/// A panic is damage, as where [`crate::table`] reads.
 fn open_sled(path: &Path) -> Result<Db, StorageError> {
     let open = || {
         // No flush by itself: only the writer decides when, and it syncs afterwards.

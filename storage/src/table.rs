@@ -1,7 +1,9 @@
 //! A table of a database: a tree of sled's whose panics are errors.
 //!
 //! sled checks what it finds on the disk with assertions in some places, when it opens its file and when it comes to
-//! a page that it did not need before. A panic there is damage, said politely.
+//! a page that it did not need before. A panic there is damage, said politely. It also panics on some writes that a
+//! disk refuses, where nothing is damaged: a panic while it writes says only that it has stopped, and if the bytes
+//! are the cause after all, the next start finds that.
 
 #![expect(clippy::disallowed_types, reason = "this is what the rule tells to use")]
 
@@ -125,7 +127,7 @@ impl Of {
             Self::Log => "read the log",
             Self::Records => "read the records",
         };
-        asked(doing, read)
+        asked_to_read(doing, read)
     }
 
     fn writing<T>(self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StorageError> {
@@ -133,20 +135,39 @@ impl Of {
             Self::Log => "write the log",
             Self::Records => "write the records",
         };
-        asked(doing, write)
+        asked_to_write(doing, write)
     }
 }
 
-/// Asks sled for something. After a panic what it has in memory may be anything: the caller stops, as with each error.
-pub(crate) fn asked<T>(
+/// Asks sled for what is on the disk.
+pub(crate) fn asked_to_read<T>(
+    doing: &'static str,
+    read: impl FnOnce() -> sled::Result<T>,
+) -> Result<T, StorageError> {
+    asked(doing, read, |doing| {
+        StorageError::Corrupt(format!("cannot {doing}: its bytes contradict each other"))
+    })
+}
+
+/// Asks sled to change what is on the disk.
+pub(crate) fn asked_to_write<T>(
+    doing: &'static str,
+    write: impl FnOnce() -> sled::Result<T>,
+) -> Result<T, StorageError> {
+    asked(doing, write, |doing| {
+        StorageError::Stopped(format!("the database panicked: cannot {doing}"))
+    })
+}
+
+/// After a panic what sled has in memory may be anything: the caller stops, as with each error.
+fn asked<T>(
     doing: &'static str,
     ask: impl FnOnce() -> sled::Result<T>,
+    panicked: fn(&str) -> StorageError,
 ) -> Result<T, StorageError> {
     match catch_unwind(AssertUnwindSafe(ask)) {
         Ok(answer) => answer.map_err(StorageError::database(doing)),
-        Err(_) => {
-            Err(StorageError::Corrupt(format!("cannot {doing}: its bytes contradict each other")))
-        }
+        Err(_) => Err(panicked(doing)),
     }
 }
 
@@ -155,9 +176,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_said_as_damage() {
-        let error = asked::<()>("read the log", || panic!("this page is not there")).unwrap_err();
-        assert!(matches!(error, StorageError::Corrupt(_)), "{error:?}");
-        assert!(error.to_string().contains("cannot read the log"), "{error}");
+    fn a_panic_is_damage_where_it_reads_and_a_refusal_of_the_disk_where_it_writes() {
+        let read = Of::Log.reading::<()>(|| panic!("this page is not there")).unwrap_err();
+        assert!(matches!(read, StorageError::Corrupt(_)), "{read:?}");
+        assert!(read.to_string().contains("cannot read the log"), "{read}");
+        let written = Of::Log.writing::<()>(|| panic!("no space")).unwrap_err();
+        assert!(matches!(written, StorageError::Stopped(_)), "{written:?}");
+        assert!(written.advice().contains("start it again"), "{}", written.advice());
     }
 }
